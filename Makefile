@@ -1,0 +1,46 @@
+# Two commands for a newcomer, each doing all of its own set-up: `make bench` and `make test`.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install bench test lint type imports unit constraints clean
+
+help:            ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
+
+install: $(STAMP) ## the virtual environment, from the pinned and hashed constraints
+$(STAMP): constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; $(PYTHON) is older. Name one: make PYTHON=python3.12 ..."; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing (once; later runs need no network)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+bench: $(STAMP)  ## the main job: 1000 sockets, 100 broadcasts/s for 60 s on the bundled server, verdict and report
+	@$(BIN)/roadmap-harness bench broadcast $(ARGS)
+
+test: lint type imports unit ## everything that must hold
+
+lint: $(STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+type: $(STAMP)
+	@$(BIN)/mypy
+
+imports: $(STAMP)
+	@$(BIN)/lint-imports
+
+unit: $(STAMP)
+	@rm -f .coverage .coverage.*
+	@$(BIN)/python -m pytest -n 4 --dist worksteal --cov --cov-branch --cov-report=term:skip-covered $(ARGS)
+
+constraints: $(STAMP) ## pin again what pyproject.toml asks for
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --group dev --upgrade \
+	  --custom-compile-command "make constraints" pyproject.toml -o constraints.txt
+
+clean:           ## remove what can be made again
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* .import_linter_cache
