@@ -1,0 +1,6 @@
+"""What a person reads: one HTML page and one text, each a pure function of a run folder."""
+
+from harness.report.page import render
+from harness.report.text import summary_text
+
+__all__ = ["render", "summary_text"]

@@ -1,0 +1,90 @@
+"""A matplotlib figure as inline SVG: text stays text, colours are the page's, ids cannot clash, the same data gives the same bytes.
+
+matplotlib is used without pyplot and without a display. Its colours are marks that are replaced by CSS variables, so one drawing is
+read in the light, in the dark and on paper.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+__all__ = ["AXIS", "COLOURS", "GRID", "INK", "LIMIT", "MUTED", "ONE", "THREE", "TWO", "canvas", "inline", "plain_axes"]
+
+INK, MUTED, AXIS, GRID, LIMIT = "#010201", "#010202", "#010203", "#010204", "#010205"
+ONE, TWO, THREE = "#010206", "#010207", "#010208"
+COLOURS = {
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    AXIS: "var(--axis)",
+    GRID: "var(--grid)",
+    LIMIT: "var(--limit)",
+    ONE: "var(--one)",
+    TWO: "var(--two)",
+    THREE: "var(--three)",
+}
+
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "roadmap-harness",
+    "path.simplify": True,
+    "path.simplify_threshold": 0.2,
+}
+_ID = re.compile(r'\b(id="|href="#|url\(#)')
+
+
+def canvas(width: float, height: float, rows: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure (inches) with `rows` axes above each other that share their x axis."""
+    figure = Figure(figsize=(width, height))
+    figure.patch.set_alpha(0.0)
+    grid = figure.subplots(rows, 1, sharex=True, squeeze=False)
+    # Inches for the labels; a layout engine would find the same places in twice the time.
+    figure.subplots_adjust(
+        left=0.66 / width, right=1.0 - 0.06 / width, bottom=0.5 / height, top=1.0 - (0.22 if rows > 1 else 0.06) / height, hspace=0.42
+    )
+    axes = [row[0] for row in grid]
+    for each in axes:
+        plain_axes(each)
+    return figure, axes
+
+
+def plain_axes(axes: Axes) -> None:
+    """Only what carries a reading: a base line, faint horizontal rules, muted labels."""
+    axes.patch.set_alpha(0.0)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(AXIS)
+    axes.spines["bottom"].set_linewidth(0.8)
+    axes.tick_params(axis="both", which="both", colors=AXIS, labelcolor=MUTED, labelsize=9, length=3, width=0.6)
+    axes.tick_params(axis="y", which="both", length=0)
+    axes.grid(axis="y", which="major", color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def inline(figure: Figure, name: str) -> str:
+    """The figure's <svg> element. `name` (letters and dashes) prefixes every id in it."""
+    out = io.StringIO()
+    with matplotlib.rc_context(_STYLE):
+        FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<defs>\s*<style[^>]*>.*?</style>\s*</defs>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
+    text = text.replace("xlink:href", "href")
+    head, body = text.split(">", 1)
+    box = re.search(r'viewBox="[^"]*"', head)
+    text = f'<svg {box.group() if box else ""} role="img" aria-labelledby="{name}-title" aria-describedby="{name}-says">{body}'
+    text = _ID.sub(lambda found: found.group() + name + "-", text)
+    text = text.replace(f'aria-labelledby="{name}-{name}-', f'aria-labelledby="{name}-')
+    for mark, colour in COLOURS.items():
+        text = text.replace(mark, colour)
+    # The page's own typeface; sizes stay.
+    text = re.sub(r"font: ([^;\"']*?)(\d[\d.]*px)[^;\"]*", r"font-size: \2", text)
+    return re.sub(r"\n\s*", "\n", text).strip()

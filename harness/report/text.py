@@ -1,0 +1,41 @@
+"""The run on a terminal: plain text, the verdict in its first line, what failed next, and no colour of its own."""
+
+from __future__ import annotations
+
+from harness.analysis.summary import Summary
+from harness.report import words
+from harness.verdict import Verdict
+
+__all__ = ["summary_text"]
+
+_ORDER = (Verdict.FAIL, Verdict.WARN, Verdict.PASS, Verdict.INFO, Verdict.INCONCLUSIVE, Verdict.NOT_TESTABLE)
+
+
+def summary_text(summary: Summary) -> str:
+    """Some twenty lines. Text that came over the wire is stripped of control characters, so it cannot steer the terminal."""
+    first = f"{summary.verdict}: {summary.sentence}"
+    if summary.cut_short:
+        first = f"{summary.verdict} (cut short): {summary.sentence}"
+    lines = [first]
+    for reason in summary.reasons:
+        lines.append(f"  why   {reason.sentence}")
+        lines.append(f"        {reason.remedy}")
+    for benchmark in summary.benchmarks:
+        if benchmark.verdict in (Verdict.FAIL, Verdict.WARN):
+            lines.append(f"  {benchmark.verdict:<5} {benchmark.title}: {benchmark.detail}")
+            lines.append(f"        {benchmark.remedy}")
+    lines.append("")
+    width = max(len(benchmark.title) for benchmark in summary.benchmarks)
+    head = f"  {'benchmark':<{width}}  {'measured':>12}  {'limit':>12}  {'margin':>8}  {'samples':>11}  verdict"
+    lines.append(head)
+    lines += [
+        f"  {b.title:<{width}}  {words.measured(b):>12}  {words.limit(b):>12}  {words.margin(b):>8}  {b.samples:>11,}  {b.verdict}"
+        for b in sorted(summary.benchmarks, key=lambda b: _ORDER.index(b.verdict))
+    ]
+    lines.append("")
+    lines.append(f"  {summary.target} {summary.url}, {summary.scenario}, {words.moment(summary.started)}, {words.span(summary.seconds)}")
+    return "\n".join(_safe(line) for line in lines) + "\n"
+
+
+def _safe(line: str) -> str:
+    return "".join(letter if letter.isprintable() or letter == "\u202f" else " " for letter in line).rstrip()

@@ -1,0 +1,215 @@
+"""page.py: one self-contained file that a browser can read, with what came over the wire as text, and the same bytes each time."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections import Counter
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from harness.analysis.summary import analyse
+from harness.report import render
+from harness.report.page import html
+from tests.analysis.builder import T0, Recipe, Record, events, good, of, tear, without, write
+
+_VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
+_LOADS = {"src", "href", "xlink:href", "srcset", "data", "action", "poster", "background", "formaction"}
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>]]>&amp;\x1b[2J</style><!--{{ 7*7 }}"
+
+RECIPE = Recipe()
+
+
+class Page(HTMLParser):
+    """Parses strictly enough to notice what is not closed, and keeps what the tests ask about."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.ids: Counter[str] = Counter()
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_startendtag(tag, attrs)
+        if tag not in _VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        self.tags.append((tag, named))
+        if named.get("id"):
+            self.ids[str(named["id"])] += 1
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open, f"</{tag}> closes nothing"
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def kept() -> list[Record]:
+    return good(RECIPE)
+
+
+@pytest.fixture
+def records(kept: list[Record]) -> list[Record]:
+    return copy.deepcopy(kept)
+
+
+def made(folder: Path, records: list[Record]) -> str:
+    return render(write(folder, records)).read_text("utf-8")
+
+
+def check(text: str) -> Page:
+    """What must hold of every page."""
+    page = Page(text)
+    assert len(text.encode()) < 3_000_000
+    assert [name for name, times in page.ids.items() if times > 1] == []
+    for tag, attributes in page.tags:
+        assert tag not in ("script", "link", "iframe", "object", "embed", "img", "base", "foreignobject")
+        for name, value in attributes.items():
+            assert not name.startswith("on")
+            if name in _LOADS:
+                assert (value or "").startswith("#"), f"{tag} {name}={value}"
+            for wanted in re.findall(r"url\(\s*['\"]?([^)'\"]*)", value or ""):
+                assert wanted.startswith("#")
+            wanted_ids = (value or "").split() if name in ("aria-labelledby", "aria-describedby") else []
+            wanted_ids += [(value or "")[1:]] if name in ("href", "xlink:href") else []
+            wanted_ids += re.findall(r"url\(#([^)]*)\)", value or "")
+            assert all(page.ids[each] == 1 for each in wanted_ids), f"{tag} {name}={value}"
+    style = text[text.index("<style>") : text.index("</style>")]
+    assert "@import" not in style
+    assert "url(" not in style
+    return page
+
+
+def test_a_good_run_makes_a_whole_page(tmp_path: Path, records: list[Record]) -> None:
+    page = check(made(tmp_path / "a", records))
+    for word in ("PASS", "bundled", "20261119T075320Z-broadcast-0001", "abc1234", "7,200", "8,400", "not shown by this run"):
+        assert word in page.text
+    assert len(page.all("svg")) == len(page.all("figure")) == 5
+    assert {tag for tag, _ in page.tags} >= {"main", "header", "footer", "h1", "h2"}
+    assert all(heading.get("scope") in ("col", "row") for heading in page.all("th"))
+    assert [attributes["lang"] for attributes in page.all("html")] == ["en"]
+
+
+def test_every_drawing_carries_its_numbers_in_words(tmp_path: Path, records: list[Record]) -> None:
+    text = made(tmp_path / "a", records)
+    for figure in re.findall(r"<figure.*?</figure>", text, re.DOTALL):
+        assert 'role="img"' in figure
+        table = Page(figure[figure.index("<table") : figure.index("</table>") + 8])
+        assert len(table.all("tr")) > 2
+        assert re.search(r"\d", table.text)
+
+
+def test_the_same_folder_gives_the_same_bytes(tmp_path: Path, records: list[Record]) -> None:
+    assert made(tmp_path / "a", records) == made(tmp_path / "b", records)
+    render(tmp_path / "a")
+    assert (tmp_path / "a" / "index.html").read_bytes() == (tmp_path / "b" / "index.html").read_bytes()
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["index.html", "journal.jsonl"]
+
+
+def _hostile(records: list[Record]) -> list[Record]:
+    header = records[0]
+    header |= {"run": HOSTILE, "scenario": HOSTILE, "seed": HOSTILE, "git": {"revision": HOSTILE, "dirty": True}}
+    header["target"] = {"name": HOSTILE, "base_url": HOSTILE, "ws_url": HOSTILE}
+    header |= {"readings": {HOSTILE: HOSTILE, "exclusion": HOSTILE}, "versions": {HOSTILE: HOSTILE}, "machine": {"kernel": HOSTILE}}
+    second = of(records, "second")[-1]
+    second["types"] = {HOSTILE: 1}
+    second["invalid"] = 1
+    close = {"kind": "closed", "worker": 0, "t": RECIPE.steady_from, "viewer": HOSTILE, "code": 1008, "reason": HOSTILE, "by": "server"}
+    finding = {"kind": "finding", "worker": 0, "t": T0, "what": HOSTILE, "n": 1, "viewers": [HOSTILE], "total": 1, "detail": HOSTILE}
+    unmatched = {"kind": "unmatched", "worker": 0, "t": T0, "frames": 1, "example": HOSTILE}
+    more = events([*records[:-1], close, finding, unmatched, records[-1]], "problem", RECIPE.steady_from, text=HOSTILE, **{HOSTILE: 1})
+    return events(more, HOSTILE, RECIPE.steady_from)
+
+
+def test_nothing_that_came_over_the_wire_becomes_markup(tmp_path: Path, records: list[Record]) -> None:
+    plain = {tag for tag, _ in check(made(tmp_path / "a", records)).tags}
+    text = made(tmp_path / "b", _hostile(records))
+    page = check(text)
+    assert "<script" not in text
+    assert "onerror" not in {name for _, attributes in page.tags for name in attributes}
+    assert page.text.count("<script>alert(1)</script>") >= 12
+    assert "{{ 7*7 }}" in page.text
+    assert {tag for tag, _ in page.tags} - plain <= {"code", "h3", "ul", "li"}
+
+
+def test_a_lost_target_with_a_hostile_reason_is_told_as_text(tmp_path: Path, records: list[Record]) -> None:
+    text = made(tmp_path / "a", events(records, "target_lost", RECIPE.steady_from + 4, reason=HOSTILE))
+    page = check(text)
+    assert "FAIL" in page.text
+    assert "<script" not in text
+
+
+@pytest.mark.parametrize("kind", ["header", "no_seconds", "no_casts", "cut_short", "no_target"])
+def test_a_page_is_made_of_whatever_evidence_there_is(tmp_path: Path, records: list[Record], kind: str) -> None:
+    changed = {
+        "header": of(records, "header"),
+        "no_seconds": without(records, "second"),
+        "no_casts": [r for r in records if r["kind"] not in ("casts", "broadcasts", "event")],
+        "cut_short": without(records, "footer"),
+        "no_target": without(records, "target"),
+    }[kind]
+    folder = write(tmp_path / "a", changed)
+    if kind == "cut_short":
+        tear(folder)
+    page = check(render(folder).read_text("utf-8"))
+    if kind in ("header", "cut_short"):
+        assert "INVALID, cut short" in page.text
+    if kind == "cut_short":
+        assert "torn" in page.text
+
+
+def test_failures_come_first_and_say_what_to_do(tmp_path: Path, records: list[Record]) -> None:
+    of(records, "broadcasts")[0]["misdirected"][50] = 4
+    of(records, "broadcasts")[0]["reordered"][50] = 4
+    page = check(made(tmp_path / "a", records))
+    summary = analyse(tmp_path / "a")
+    wrong = page.text[page.text.index("What is wrong") : page.text.index("Benchmarks\n")]
+    told = [summary.benchmark(name) for name in ("misdirected", "reordered")]
+    places = [wrong.index(text) for benchmark in told for text in (benchmark.title, benchmark.detail, benchmark.remedy)]
+    assert places == sorted(places)
+
+
+def test_an_invalid_run_says_so_before_any_number(tmp_path: Path, records: list[Record]) -> None:
+    of(records, "casts")[0]["called"] = [due + 0.5 for due in of(records, "casts")[0]["due"]]
+    page = check(made(tmp_path / "a", records))
+    assert page.text.index("The instrument was not fit") < page.text.index("Vote to broadcast, p99")
+    assert [tag for tag, a in page.tags if tag == "span" and a.get("class") in ("mark pass", "mark fail", "mark warn")] == []
+
+
+def test_many_findings_and_events_do_not_swell_the_page(tmp_path: Path, records: list[Record]) -> None:
+    finding = {"kind": "finding", "worker": 0, "t": T0, "what": "lost", "n": 1, "viewers": [f"w0-{i}" for i in range(50)], "total": 50}
+    many = [{**finding, "n": n, "detail": "never arrived"} for n in range(5000)]
+    shouts = [{"kind": "event", "t": T0 + 12, "worker": 0, "name": "problem", "detail": {"text": f"again {n}"}} for n in range(2000)]
+    text = made(tmp_path / "a", [*records[:-1], *many, *shouts, records[-1]])
+    assert "of 5,000 findings" in check(text).text
+    assert len(text) < 600_000
+
+
+def test_a_run_of_many_seconds_is_drawn_without_a_row_for_each(tmp_path: Path) -> None:
+    text = made(tmp_path / "a", good(replace(RECIPE, viewers=5, rate=2.0, duration=600.0)))
+    assert len(text) < 600_000
+    for figure in re.findall(r"<figure.*?</figure>", text, re.DOTALL):
+        assert figure.count("<tr>") <= 70
+
+
+def test_html_is_a_function_of_the_assessment_alone(tmp_path: Path, records: list[Record]) -> None:
+    from harness.analysis.summary import assess
+
+    assessment = assess(write(tmp_path / "a", records))
+    assert html(assessment) == html(assessment)
+    assert not (tmp_path / "a" / "index.html").exists()
