@@ -1,0 +1,417 @@
+"""One WebSocket with a transcript: every frame that came or went, stamped on both clocks, and the means to misbehave.
+
+A thread reads, so a frame is stamped when it arrives and not when somebody asks. The rule here: nothing that a server
+does (a flood, garbage, silence, a cut) raises in that thread, blocks it for good or grows memory past `Bounds`; it
+becomes part of the record.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+
+from harness.net.frames import FrameDecoder, Opcode, WireFrame, close_payload, encode, parse_close
+from harness.net.handshake import Headers, Opened, Refused, open_websocket
+from harness.net.transcript import Closed, Direction, Frame, Party, Transcript
+
+__all__ = ["Bounds", "Closed", "Connection", "Frame", "Policy", "SendError"]
+
+_PONG = b'{"type":"PONG"}'
+_PING_BYTES = 256  # a PING is looked for in shorter messages only: parsing a flood is not the reader's work
+_NO_LINGER = struct.pack("ii", 1, 0)
+_TCP_ENDED = frozenset({7, 8, 9})  # CLOSE, CLOSE_WAIT, LAST_ACK in the kernel's numbering: the peer is done
+_CHUNK = 65_536
+_ABNORMAL = 1006  # RFC 6455 section 7.1.5: the connection ended without a Close frame
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a connection answers by itself."""
+
+    answer_ping: bool = True
+    """{"type": "PONG"} to {"type": "PING"}."""
+    answer_control_ping: bool = True
+    """A Pong frame to a Ping frame, with its payload."""
+    answer_close: bool = True
+    """A Close frame with the same code to a Close frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one connection may keep, and for how long. Bytes, counts and seconds; ours, not the contract's."""
+
+    payload: int = 16 * 1024 * 1024
+    """The largest frame or message that is read."""
+    frames: int = 20_000
+    """Frames in the transcript; past that the oldest go, and are counted in `dropped`."""
+    transcript: int = 32 * 1024 * 1024
+    """Payload bytes in the transcript."""
+    unsent: int = 1024 * 1024
+    """Bytes waiting for a server that does not read; past that our own answers are left out."""
+    send_within: float = 10.0
+    """Seconds that a send waits for such a server."""
+    linger: float = 10.0
+    """Seconds from the end of the closing handshake until we cut a TCP connection that the server leaves open."""
+
+
+class SendError(Exception):
+    """The bytes did not all go out: the connection has ended, or the server does not read."""
+
+
+class Connection:
+    """Made by `open`. Its methods may be called from any thread."""
+
+    def __init__(self, opened: Opened, policy: Policy, bounds: Bounds, name: str) -> None:
+        self.name = name
+        self.policy = policy
+        self.bounds = bounds
+        self.status = opened.status
+        self.headers: Headers = opened.headers
+        self.opened_at = time.monotonic()
+        self.opened_wall = time.time()
+        self.unanswered = 0
+        """Answers that were left out because the server does not read."""
+        self._transcript = Transcript(bounds.frames, bounds.transcript, bounds.payload)
+        self._sock = opened.sock
+        self._sock.settimeout(0)
+        self._wire = threading.Lock()  # TLS allows one caller at a time; plain sockets do not mind
+        self._unsent = bytearray()
+        self._decoder = FrameDecoder(bounds.payload)
+        self._sent_close_at: float | None = None
+        self._received_close: Frame | None = None
+        self._cut: Literal["abort", "blackhole"] | None = None
+        self._released = threading.Event()  # ends a black hole
+        self._reader = threading.Thread(target=self._read, args=(opened.leftover,), name=f"reader {name}", daemon=True)
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        headers: Sequence[str] = (),
+        origin: str | None = None,
+        timeout: float,
+        tls: ssl.SSLContext | None = None,
+        policy: Policy | None = None,
+        bounds: Bounds | None = None,
+        observers: Sequence[Callable[[Frame], None]] = (),
+        name: str = "",
+    ) -> Connection | Refused:
+        """Open `url` within `timeout` seconds, as `handshake.open_websocket` does. Observers given here miss no frame.
+
+        Raises ValueError for a malformed url or header; a refusal of any kind is a value.
+        """
+        opened = open_websocket(url, headers=headers, origin=origin, timeout=timeout, tls=tls)
+        if isinstance(opened, Refused):
+            return opened
+        return cls.over(opened, policy=policy, bounds=bounds, observers=observers, name=name)
+
+    @classmethod
+    def over(
+        cls,
+        opened: Opened,
+        *,
+        policy: Policy | None = None,
+        bounds: Bounds | None = None,
+        observers: Sequence[Callable[[Frame], None]] = (),
+        name: str = "",
+    ) -> Connection:
+        """Take over a WebSocket that is open already, from `raw_handshake` say."""
+        connection = cls(opened, policy or Policy(), bounds or Bounds(), name)
+        for observer in observers:
+            connection.observe(observer)
+        connection._reader.start()
+        return connection
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave at once; a closing handshake that matters is awaited by the caller."""
+        self.close()
+        self.abort()
+
+    # ---- what came
+
+    @property
+    def closed(self) -> Closed | None:
+        """How the connection ended; None while it is open."""
+        return self._transcript.closed
+
+    @property
+    def dropped(self) -> int:
+        """Frames that the transcript no longer holds: evidence of absence is incomplete when it is not 0."""
+        return self._transcript.dropped
+
+    @property
+    def observer_errors(self) -> list[Exception]:
+        """The first exceptions that observers raised."""
+        return self._transcript.observer_errors
+
+    def mark(self) -> int:
+        """The index that the next frame will have: pass it as `start` to look at later frames only."""
+        return self._transcript.mark()
+
+    def frames(self, start: int = 0) -> list[Frame]:
+        """The frames from index `start` on, in both directions, that the transcript still holds."""
+        return self._transcript.frames(start)
+
+    def observe(self, callback: Callable[[Frame], None]) -> None:
+        """Call `callback` with every frame from now on, in the reader's or the sender's thread. It must be quick."""
+        self._transcript.observe(callback)
+
+    def wait_for(self, predicate: Callable[[Frame], bool], timeout: float, start: int = 0) -> Frame | None:
+        """The first frame from the server, from index `start` on, for which `predicate` holds.
+
+        Waits at most `timeout` seconds; returns None then, or as soon as the connection has ended without such a frame.
+        """
+        return self._transcript.wait_for(predicate, timeout, start)
+
+    def wait_type(self, kind: str, timeout: float, start: int = 0) -> Frame | None:
+        """The first message from the server whose JSON `type` is `kind`; otherwise as `wait_for`."""
+        return self.wait_for(lambda frame: frame.type == kind, timeout, start)
+
+    def wait_closed(self, timeout: float) -> Closed | None:
+        """How the connection ended (TCP too), waiting at most `timeout` seconds for it; None when it has not."""
+        return self._transcript.wait_closed(timeout)
+
+    def wait_close_frame(self, timeout: float) -> Frame | None:
+        """The server's first Close frame, waiting at most `timeout` seconds; None when none came."""
+        return self.wait_for(lambda frame: frame.opcode == Opcode.CLOSE, timeout)
+
+    def wait_reaped(self, timeout: float) -> float | None:
+        """Of a black hole: when (monotonic, to 0.02 s) the server was seen to end TCP; None when it did not in
+        `timeout`.
+
+        Asked of the kernel, for nothing is read here any more. Linux only.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                state = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+            except OSError:
+                return time.monotonic()
+            now = time.monotonic()
+            if state in _TCP_ENDED:
+                return now
+            if now >= deadline:
+                return None
+            time.sleep(0.02)
+
+    # ---- what goes
+
+    def send_json(self, value: Any) -> Frame:
+        """One text frame with the JSON of `value`. Raises SendError, as every send does."""
+        return self.send_frame(Opcode.TEXT, orjson.dumps(value))
+
+    def send_text(self, text: str) -> Frame:
+        """One text frame. Lone surrogates go out as they are, which is not UTF-8."""
+        return self.send_frame(Opcode.TEXT, text.encode("utf-8", "surrogatepass"))
+
+    def ping(self, payload: bytes = b"") -> Frame:
+        """A Ping control frame."""
+        return self.send_frame(Opcode.PING, payload)
+
+    def close(self, code: int | None = 1000, reason: str = "") -> None:
+        """Begin the closing handshake. Does nothing when the connection has ended."""
+        with contextlib.suppress(SendError):
+            self.send_frame(Opcode.CLOSE, close_payload(code, reason))
+
+    def send_frame(self, opcode: int, payload: bytes = b"", **broken: Any) -> Frame:
+        """One frame, returned as recorded; `broken` are the arguments of `frames.encode` that make it wrong on
+        purpose.
+        """
+        data = encode(opcode, payload, **broken)
+        fin, rsv, masked = broken.get("fin", True), broken.get("rsv", 0), broken.get("masked", True)
+        self._refuse_when_over(len(data))
+        frame = self._note("out", WireFrame(opcode, fin, rsv, masked, payload))
+        if opcode == Opcode.CLOSE and self._sent_close_at is None:
+            self._sent_close_at = frame.at
+        self._send(data)
+        return frame
+
+    def send_raw(self, data: bytes) -> None:
+        """These bytes as they are, and no entry in the transcript: they need not be frames."""
+        self._send(data)
+
+    def abort(self) -> None:
+        """End the TCP connection with a reset, as a crashed client does. Returns when that is done."""
+        self._stop("abort")
+        if threading.current_thread() is not self._reader:
+            self._reader.join(self.bounds.send_within)
+
+    def blackhole(self) -> None:
+        """Read and write nothing any more and leave TCP open, as a client that hangs. `abort` ends it."""
+        self._stop("blackhole")
+
+    def _stop(self, how: Literal["abort", "blackhole"]) -> None:
+        if self.closed is not None:
+            return
+        # Shutting down the receiving half wakes the reader and puts nothing on the wire; the lock keeps TLS from seeing
+        # an end of the stream, to which it would answer with an alert.
+        with self._wire, contextlib.suppress(OSError):
+            self._cut = how
+            socket.socket.shutdown(self._sock, socket.SHUT_RD)
+        if how == "abort":
+            self._released.set()
+
+    def _refuse_when_over(self, size: int) -> None:
+        if self._cut is not None or self.closed is not None:
+            raise SendError(f"the connection {self.name} has ended: {size} bytes were not sent")
+
+    def _note(self, direction: Direction, wire: WireFrame) -> Frame:
+        return self._transcript.record(direction, wire, time.monotonic(), time.time())
+
+    def _send(self, data: bytes) -> None:
+        deadline = time.monotonic() + self.bounds.send_within
+        self._refuse_when_over(len(data))
+        with self._wire:
+            self._unsent += data
+        while not self._flush():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise SendError(f"the server read nothing for {self.bounds.send_within:g} s: bytes are still unsent")
+            self._refuse_when_over(len(data))
+            self._poll(select.POLLOUT, min(left, 0.5))
+
+    def _flush(self) -> bool:
+        """Hand what waits to the kernel; True when nothing waits any more. Raises SendError when that fails."""
+        with self._wire:
+            self._refuse_when_over(len(self._unsent))
+            try:
+                while self._unsent:
+                    sent = self._sock.send(self._unsent)
+                    del self._unsent[:sent]
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return False
+            except OSError as error:
+                self._unsent.clear()
+                raise SendError(f"the connection {self.name} broke while sending: {error.strerror or error}") from None
+            return True
+
+    def _answer(self, opcode: int, payload: bytes) -> None:
+        """Send without waiting: a server that does not read must not stop the reader."""
+        if len(self._unsent) > self.bounds.unsent:
+            self.unanswered += 1
+            return
+        self._note("out", WireFrame(opcode, True, 0, True, payload))
+        with self._wire:
+            self._unsent += encode(opcode, payload)
+        with contextlib.suppress(SendError):
+            self._flush()
+
+    # ---- the reader's thread
+
+    def _poll(self, events: int, seconds: float | None) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            poll = select.poll()
+            poll.register(self._sock, events)
+            poll.poll(None if seconds is None else max(0.0, seconds * 1000))
+
+    def _read(self, leftover: bytes) -> None:
+        problem: str | None = None
+        ended_by: Party = "server"
+        try:
+            chunk: bytes | None = leftover or None
+            while self._cut is None:
+                if chunk is not None:
+                    self._take(chunk)
+                problem = self._decoder.failed or self._lingered()
+                if problem is not None:
+                    ended_by = "client"
+                    break
+                chunk = self._receive()
+                if chunk == b"":
+                    break
+        except OSError as error:
+            problem = f"the connection broke: {error.strerror or error}"
+        except Exception as error:  # the record must say so: a dead reader would look like a silent server
+            problem, ended_by = f"the reader failed: {type(error).__name__}: {error}", "client"
+        if self._cut == "blackhole":
+            self._released.wait()
+        if self._cut is not None:
+            problem, ended_by = None, "client"
+        self._end(ended_by, problem)
+
+    def _receive(self) -> bytes | None:
+        """A chunk; empty at the end of the stream; None when there was nothing to read and something has changed."""
+        with self._wire:
+            if self._cut is not None:
+                return None
+            try:
+                return self._sock.recv(_CHUNK)
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                pass
+            except ssl.SSLEOFError:
+                return b""
+        if self._unsent:
+            with contextlib.suppress(SendError):
+                self._flush()
+        self._poll(select.POLLIN | (select.POLLOUT if self._unsent else 0), self._linger_left())
+        return None
+
+    def _linger_left(self) -> float | None:
+        """Seconds until we end TCP ourselves; None while the closing handshake is not complete."""
+        if self._received_close is None or (self._sent_close_at is None and self.policy.answer_close):
+            return None
+        since = max(self._received_close.at, self._sent_close_at or 0.0)
+        return since + self.bounds.linger - time.monotonic()
+
+    def _lingered(self) -> str | None:
+        left = self._linger_left()
+        if left is None or left > 0:
+            return None
+        return f"TCP was still open {self.bounds.linger:g} s after the Close frames"
+
+    def _take(self, chunk: bytes) -> None:
+        at, wall = time.monotonic(), time.time()
+        for wire in self._decoder.feed(chunk):
+            frame = self._transcript.record("in", wire, at, wall)
+            if wire.opcode == Opcode.PING and self.policy.answer_control_ping:
+                self._answer(Opcode.PONG, wire.payload[:125])
+            elif wire.opcode == Opcode.CLOSE and self._received_close is None:
+                self._received_close = frame
+                if self.policy.answer_close and self._sent_close_at is None:
+                    self._sent_close_at = time.monotonic()
+                    self._answer(Opcode.CLOSE, wire.payload[:2])
+            elif self.policy.answer_ping and _is_ping(frame):
+                self._answer(Opcode.TEXT, _PONG)
+
+    def _end(self, ended_by: Party, problem: str | None) -> None:
+        now, wall = time.monotonic(), time.time()
+        if ended_by == "client":
+            with contextlib.suppress(OSError):
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        with self._wire, contextlib.suppress(OSError):
+            self._sock.close()
+        frame, sent = self._received_close, self._sent_close_at
+        code, reason = parse_close(frame.payload) if frame else (_ABNORMAL, "")
+        server_first = frame is not None and (sent is None or frame.at <= sent)
+        self._transcript.end(
+            Closed(
+                code=code,
+                reason=reason,
+                clean=frame is not None and sent is not None,
+                by="server" if server_first else "client" if sent is not None else ended_by,
+                at=frame.at if frame else now,
+                wall=frame.wall if frame else wall,
+                ended_at=now,
+                ended_by=ended_by,
+                problem=problem,
+            )
+        )
+
+
+def _is_ping(frame: Frame) -> bool:
+    message = frame.message
+    return message is not None and len(message) <= _PING_BYTES and b"PING" in message and frame.type == "PING"
