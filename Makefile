@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench test lint type imports unit constraints clean
+.PHONY: help install bench bench-receivers bench-truth bench-server test lint type imports unit constraints clean
 
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -21,6 +21,15 @@ $(STAMP): constraints.txt pyproject.toml
 
 bench: $(STAMP)  ## the main job: 1000 sockets, 100 broadcasts/s for 60 s on the bundled server, verdict and report
 	@$(BIN)/roadmap-harness bench broadcast $(ARGS)
+
+bench-receivers: $(STAMP) ## how fast the receive path is, against peers, in one run
+	@$(BIN)/python -m benchmarks.receivers $(ARGS)
+
+bench-truth: $(STAMP) ## does the report say what was injected
+	@$(BIN)/python -m benchmarks.truth $(ARGS)
+
+bench-server: $(STAMP) ## the bundled server's fan-out, CPU and memory
+	@$(BIN)/python -m benchmarks.server $(ARGS)
 
 test: lint type imports unit ## everything that must hold
 

@@ -1,0 +1,138 @@
+"""The command line: serve, bench, report. Each ends with one of the documented exit codes and, on an error, one clear sentence."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.bundled import BundledServer, ServerSize
+from harness.errors import ExitCode, HarnessError, UsageError
+from harness.journal import RunFolder, find_run, new_run_folder
+from harness.locust_run import LocustRun, scenario_file
+from schemas import load_contract
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="roadmap-harness",
+    help="Does a server keep the Real-Time Roadmap Updates WebSocket contract, and does it hold its benchmarks?\n\n"
+    "Exit codes: 0 pass, 1 contract broken or benchmark missed, 2 usage, 3 target unreachable or log-in refused, 4 run invalid.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+
+_BENCHMARK = load_contract().benchmark
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    help="Start the bundled server; every option is the server's own (see `serve --help`).",
+)
+def serve(context: typer.Context) -> None:
+    """Hand over to the server's own process."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "server_under_test", *context.args])  # noqa: S606
+
+
+@app.command()
+def bench(
+    scenario: Annotated[str, typer.Argument(help="a file of scenarios/, without .py")] = "broadcast",
+    target: Annotated[
+        str, typer.Option(envvar="ROADMAP_TARGET", help="profile (TOML) of the target; without it the bundled server is started")
+    ] = "",
+    viewers: Annotated[int, typer.Option(help="sockets, of all processes together")] = _BENCHMARK.connections,
+    rate: Annotated[float, typer.Option(help="votes cast per second")] = _BENCHMARK.broadcasts_per_second,
+    duration: Annotated[float, typer.Option(help="seconds of the steady phase, which is judged")] = _BENCHMARK.steady,
+    warmup: Annotated[float, typer.Option(help="seconds of load before it, not judged")] = 5.0,
+    features: Annotated[int, typer.Option(help="features voted on in turn")] = 100,
+    voters: Annotated[int, typer.Option(help="users who vote in turn")] = 20,
+    spawn_rate: Annotated[float, typer.Option(help="connections opened per second")] = 100.0,
+    drain: Annotated[float, typer.Option(help="most seconds to wait for the last deliveries")] = 10.0,
+    processes: Annotated[int, typer.Option(help="Locust worker processes; 1 runs in one process")] = 1,
+    seed: Annotated[int, typer.Option(help="of the vote plan")] = 1,
+    web: Annotated[bool, typer.Option("--web", help="open Locust's web UI instead of starting at once")] = False,
+    web_port: Annotated[int, typer.Option(help="of Locust's web UI")] = 8089,
+    reports: Annotated[Path, typer.Option(envvar="ROADMAP_REPORTS", help="where run folders are made")] = Path("reports"),
+) -> None:
+    """Run a load scenario and judge it by the contract's benchmarks.
+
+    Example: roadmap-harness bench broadcast --target staging.toml --duration 60
+    """
+    options: dict[str, object] = {
+        "users": viewers,
+        "spawn-rate": spawn_rate,
+        "rate": rate,
+        "duration": duration,
+        "warmup": warmup,
+        "features": features,
+        "voters": voters,
+        "drain": drain,
+        "seed": seed,
+        "reports": reports,
+    }
+    file = scenario_file(scenario)
+    folder = new_run_folder(reports, scenario.replace("_", "-"), _now())
+    run = LocustRun(file, folder, options, processes=processes, web_port=web_port if web else None)
+    if target:
+        raise typer.Exit(run.execute(target))
+    size = ServerSize(sessions=max(viewers, voters), users=max(2 * voters, 50), features=features, connections=viewers, rate=rate)
+    with BundledServer(size, log=RunFolder(folder).server_log) as server:
+        typer.echo(f"  bundled server at {server.base_url}, process {server.pid}", err=True)
+        raise typer.Exit(run.execute(str(server.ready)))
+
+
+@app.command()
+def report(
+    run: Annotated[str, typer.Argument(help='a run\'s folder or name, or "latest"')] = "latest",
+    reports: Annotated[Path, typer.Option(envvar="ROADMAP_REPORTS", help="where run folders lie")] = Path("reports"),
+) -> None:
+    """Analyse a run folder again, write its verdicts.json and index.html, and print the verdict.
+
+    Example: roadmap-harness report latest
+    """
+    from harness.analysis.summary import analyse  # pandas and matplotlib take a second to load: only where they are needed
+    from harness.report import render, summary_text
+
+    folder = find_run(run, reports)
+    summary = analyse(folder)
+    page = render(folder)
+    typer.echo(summary_text(summary))
+    typer.echo(f"\nreport: {page}")
+    raise typer.Exit(int(summary.exit_code))
+
+
+def _now() -> float:
+    import time
+
+    return time.time()
+
+
+def main() -> None:
+    """Entry point: a HarnessError becomes one sentence and its exit code; Ctrl-C is a run cut short, not a crash."""
+    try:
+        app()
+    except HarnessError as error:
+        print(f"roadmap-harness: {error}", file=sys.stderr)
+        raise SystemExit(int(error.exit_code)) from None
+    except KeyboardInterrupt:
+        print("roadmap-harness: interrupted; what was measured until now is in the run folder.", file=sys.stderr)
+        raise SystemExit(int(ExitCode.INVALID)) from None
+    except OSError as error:
+        where = str(error.filename or "")
+        wrong = UsageError(error.strerror or type(error).__name__, where, "make room or give another place, then run again")
+        print(f"roadmap-harness: {wrong}", file=sys.stderr)
+        raise SystemExit(int(ExitCode.USAGE)) from None
+    except Exception:  # our own failure: it must never look like the target's (Python's own status for a crash is 1, which is FAIL)
+        traceback.print_exc()
+        print("roadmap-harness: the harness itself failed; nothing was judged. Please report the lines above.", file=sys.stderr)
+        raise SystemExit(int(ExitCode.INVALID)) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Casts the plan's votes over HTTP, open loop: each in a greenlet of its own, at its planned time, whatever became of the others.
+
+A vote whose turn comes late keeps its planned time; the lateness is the schedule slip, our own error, and it is recorded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import gevent
+from gevent.pool import Pool
+from geventhttpclient import HTTPClient
+
+from harness.load.station import PlanStart, Station
+from harness.measure.pacer import Pacer, share
+from harness.measure.plan import Cast
+from harness.target import Target
+
+__all__ = ["Caster"]
+
+_IN_FLIGHT = 500
+_CONNECTIONS = 64
+_ANSWER_SECONDS = 10.0
+
+Report = Callable[[str, float, int, str | None], None]
+"""Told of each call for Locust's statistics: name, milliseconds, bytes, error."""
+
+
+class Caster:
+    """This process's share of the plan's votes. `report` is told of each call."""
+
+    def __init__(self, target: Target, station: Station, start: PlanStart, report: Report) -> None:
+        self._station, self._start, self._report = station, start, report
+        self._hooks = {"add": target.hook("vote"), "remove": target.hook("unvote")}
+        self._sessions = station.voter_sessions()
+        address = urlsplit(target.base_url)
+        self._client = HTTPClient(
+            address.hostname,
+            address.port or (443 if address.scheme == "https" else 80),
+            ssl=address.scheme == "https",
+            ssl_context_factory=target.tls_context,
+            concurrency=_CONNECTIONS,
+            connection_timeout=_ANSWER_SECONDS,
+            network_timeout=_ANSWER_SECONDS,
+        )
+        self._pool = Pool(_IN_FLIGHT)
+        self._columns: dict[str, list[Any]] = {}
+        self._clear()
+        self._pacer = Pacer(start.plan.rate, start.epoch / 1e9, share(start.plan.count, start.worker, start.workers))
+        self._greenlet = gevent.spawn(self._run)
+
+    def _clear(self) -> None:
+        self._columns = {name: [] for name in ("n", "due", "called", "answered", "status", "count")}
+
+    def _run(self) -> None:
+        while True:
+            for n in self._pacer.due(time.time()):
+                self._pool.spawn(self._cast, self._start.plan.cast(n))
+            deadline = self._pacer.next_deadline()
+            if deadline is None:
+                break
+            gevent.sleep(max(0.0, deadline - time.time()))
+        self._pool.join()
+
+    def _cast(self, cast: Cast) -> None:
+        hook, session = self._hooks[cast.action], self._sessions[cast.voter]
+        due = self._start.due(cast.n)
+        if hook is None:
+            raise RuntimeError("the profile has no vote and unvote hooks")  # refused before a run starts
+        request = hook.prepare(session, featureId=cast.feature, userId=cast.voter)
+        called = time.time_ns()
+        status, count, size, error = 0, None, 0, None
+        try:
+            address = urlsplit(request.url)
+            uri = address.path + (f"?{address.query}" if address.query else "")
+            response = self._client.request(request.method, uri, body=request.body or b"", headers=dict(request.headers))
+            body = bytes(response.read())
+            status, size = int(response.status_code), len(body)
+            answer = hook.read(status, body)
+            count, error = answer.count, None if answer.ok else answer.problem or f"status {status}"
+        except Exception as problem:  # whatever the transport says: it is evidence, and the next cast must go out
+            error = type(problem).__name__
+        answered = time.time_ns()
+        self._station.slips.append(max(0.0, (called - due) / 1e3))
+        row = (cast.n, due / 1e9, called / 1e9, answered / 1e9, status, count)
+        for column, value in zip(self._columns.values(), row, strict=True):
+            column.append(value)
+        self._report("vote" if cast.action == "add" else "unvote", (answered - called) / 1e6, size, error)
+
+    @property
+    def done(self) -> bool:
+        """True when every vote of this process's share was cast and answered (or given up)."""
+        return self._greenlet.ready()
+
+    def stop(self) -> None:
+        """Cast no more. Calls that are under way get a moment to be answered."""
+        self._greenlet.kill()
+        self._station.casting_over = True
+        self._pool.join(timeout=_ANSWER_SECONDS)
+        self._pool.kill()
+        self._client.close()
+
+    def take_records(self) -> list[dict[str, Any]]:
+        """Journal records of the casts answered since the last call."""
+        if not self._columns["n"]:
+            return []
+        columns = self._columns
+        self._clear()
+        return [{"kind": "casts", "worker": self._start.worker, **columns}]

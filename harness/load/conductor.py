@@ -1,0 +1,291 @@
+"""Leads a run through its phases, in Locust's master or in the only process: ramp, cast, drain, finish.
+
+It alone writes the journal. Whatever ends the run early (the user, the target, a lost worker, a full disk) goes through the same
+`finish`, so everything that was seen is kept and the footer says why it ended.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import gevent
+from gevent import get_hub
+from gevent.lock import RLock
+
+from harness.errors import HarnessError, JournalFull
+from harness.journal import Journal, RunFolder
+from harness.load.facts import header
+from harness.load.messages import FINISH, PLAN, SAVED
+from harness.load.prepare import Prepared, target_answers
+from harness.load.settings import Settings
+from harness.measure.clock import ClockWatch, read_clocks
+from harness.measure.plan import VotePlan
+from harness.measure.resources import ResourceProbe
+
+__all__ = ["Conductor"]
+
+_POLL = 0.05
+_LEAD = 1.0  # seconds from telling everybody the plan to its start
+_RAMP_GRACE = 60.0
+_CAST_GRACE = 30.0
+_SILENT = 5.0  # seconds without evidence after which a worker counts as lost
+_FLUSH_SECONDS = 20.0
+_SAMPLE_PERIOD = 0.25
+_SYNC_PERIOD = 1.0
+_CLOCK_TOLERANCE = 0.05
+_GONE_SECONDS = 1.0
+_PROGRESS_PERIOD = 5.0
+
+
+class _Ended(Exception):
+    """A phase cannot go on; `reason` is the footer's."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(slots=True)
+class _Worker:
+    """What is known of a process that carries load. `heard` is on the monotonic clock, seconds."""
+
+    heard: float
+    status: dict[str, Any] = field(default_factory=dict)
+    flushed: bool = False
+    totals: dict[str, int] = field(default_factory=dict)
+
+
+class Conductor:
+    """One run. `expected` is how many processes carry load; `missing` tells how many of them Locust has lost."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        prepared: Prepared,
+        *,
+        runner: Any,
+        expected: int,
+        missing: Callable[[], int],
+        probe: ResourceProbe | None,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.settings, self.folder = settings, RunFolder(prepared.folder)
+        self._prepared, self._runner, self._expected, self._missing, self._probe, self._tell = (
+            prepared,
+            runner,
+            expected,
+            missing,
+            probe,
+            tell,
+        )
+        self._journal = Journal(prepared.folder)
+        self._workers: dict[int, _Worker] = {}
+        self._clock = ClockWatch(read_clocks(), _CLOCK_TOLERANCE)
+        self._finishing = RLock()
+        self._lost_connections: float | None = None
+        self._target_gone = False
+        self._progress = 0.0
+        self._writing: HarnessError | None = None
+        self.error: HarnessError | None = None
+        self.exit_code: int | None = None
+        self.finished = False
+        self._journal.write(header(settings, prepared, expected))
+        self._sampler = gevent.spawn(self._sample)
+        self._syncer = gevent.spawn(self._sync)
+
+    # -- what the workers say
+
+    def on_evidence(self, data: dict[str, Any]) -> None:
+        worker = self._workers.setdefault(data["worker"], _Worker(time.monotonic()))
+        worker.heard, worker.status = time.monotonic(), data["status"]
+        for record in data["records"]:
+            self._write(record)
+
+    def on_flushed(self, data: dict[str, Any]) -> None:
+        worker = self._workers.setdefault(data["worker"], _Worker(time.monotonic()))
+        worker.flushed, worker.totals = True, data["totals"]
+
+    def on_problem(self, data: dict[str, Any]) -> None:
+        self.event("problem", {"text": f"worker {data['worker']}: {data['text']}"})
+        self._workers.setdefault(data["worker"], _Worker(time.monotonic())).status = {"problem": True}
+
+    def event(self, name: str, detail: dict[str, Any] | None = None) -> None:
+        self._write({"kind": "event", "t": time.time(), "worker": 0, "name": name, "detail": detail or {}})
+
+    def _write(self, record: dict[str, Any]) -> None:
+        try:
+            self._journal.write(record)
+        except JournalFull as error:
+            self._writing = self._writing or error
+
+    def _sum(self, key: str) -> int:
+        return sum(worker.status.get(key, 0) for worker in self._workers.values())
+
+    def _all(self, key: str) -> bool:
+        return len(self._workers) >= self._expected and all(worker.status.get(key) for worker in self._workers.values())
+
+    # -- the phases
+
+    def run(self) -> None:
+        """All phases. Never raises for what the target, the disk or a worker does."""
+        try:
+            self._ramp()
+            self._cast()
+            self.finish("completed")
+        except _Ended as end:
+            self.finish(end.reason)
+
+    def _ramp(self) -> None:
+        settings = self.settings
+        self._tell(f"opening {settings.viewers} connections, {settings.spawn_rate:g} a second")
+        self.event("ramp_started")
+        deadline = time.monotonic() + settings.viewers / settings.spawn_rate + _RAMP_GRACE
+        while self._sum("opened") + self._sum("refused") < settings.viewers and time.monotonic() < deadline:
+            self._step(lambda: f"{self._sum('open')} of {settings.viewers} connections open")
+            if self._sum("refused") and not self._sum("opened"):
+                self._check_gone()
+        gevent.sleep(2 * _SAMPLE_PERIOD)
+        self.event("ramp_done", {"open": self._sum("open"), "refused": self._sum("refused")})
+        if not self._sum("open"):
+            self.event("target_lost", {"reason": "no connection could be opened"})
+            raise _Ended("target_lost")
+
+    def _cast(self) -> None:
+        plan = self._prepared.plan
+        epoch = time.time_ns() + round(_LEAD * 1e9)
+        order = {str(worker): place for place, worker in enumerate(sorted(self._workers))}
+        self._runner.send_message(PLAN, _plan_message(plan, epoch, order, self._prepared.exclusion))
+        begin = epoch / 1e9
+        steady_from, until = begin + plan.offset(plan.steady_from), begin + plan.offset(plan.count)
+        self.event("cast_started", {"start": begin, "steady_from": steady_from, "steady_until": until})
+        total = plan.warmup + plan.duration
+        self._tell(f"casting {plan.rate:g} votes a second for {total:g} s ({plan.warmup:g} s of them warm-up)")
+        deadline = time.monotonic() + total + _LEAD + _CAST_GRACE
+        while not self._all("done") and time.monotonic() < deadline:
+            self._step(lambda: f"{max(0.0, until - time.time()):.0f} s to go, {self._sum('open')} connections open")
+            self._check_gone()
+        self.event("cast_ended")
+        deadline = time.monotonic() + self.settings.drain
+        while not self._all("settled") and time.monotonic() < deadline:
+            self._step(lambda: "waiting for the last deliveries")
+        self.event("drained", {"complete": self._all("settled")})
+
+    def _step(self, progress: Callable[[], str]) -> None:
+        """Wait a little; notice what must end the run."""
+        gevent.sleep(_POLL)
+        now = time.monotonic()
+        if now - self._progress >= _PROGRESS_PERIOD:
+            self._progress = now
+            self._tell(progress())
+        if self._writing is not None:
+            raise _Ended("problem")
+        lost = [number for number, worker in self._workers.items() if now - worker.heard > _SILENT]
+        if self._missing() or lost or any("problem" in worker.status for worker in self._workers.values()):
+            self.event("worker_lost", {"worker": lost[0] if lost else None})
+            raise _Ended("worker_lost")
+        step = self._clock.check(read_clocks())
+        if step is not None:
+            self.event("clock_step", {"seconds": step})
+
+    def _check_gone(self) -> None:
+        """End the run when every connection is gone and stays gone: there is nothing left to measure."""
+        if self._sum("open"):
+            self._lost_connections = None
+            return
+        now = time.monotonic()
+        self._lost_connections = self._lost_connections or now
+        if now - self._lost_connections >= _GONE_SECONDS:
+            problem = target_answers(self._prepared.target)
+            reason = problem or "it ended every connection, though it still accepts new ones"
+            self.event("target_lost", {"reason": reason})
+            raise _Ended("target_lost")
+
+    # -- beside the phases
+
+    def _sample(self) -> None:
+        """The target's resources, four times a second."""
+        while self._probe is not None:
+            sample = self._probe.sample(time.time())
+            if sample is None:
+                self.event("target_exited" if not self._target_gone else "problem", {"text": self._probe.problem or ""})
+                return
+            record = {name: getattr(sample, name) for name in ("t", "rss", "pss", "cpu", "descriptors", "threads")}
+            self._write({"kind": "target", **record})
+            gevent.sleep(_SAMPLE_PERIOD)
+
+    def _sync(self) -> None:
+        """Bring the journal onto the disk each second, in a thread: a slow disk must not stop the receive path."""
+        pool = get_hub().threadpool
+        while True:
+            gevent.sleep(_SYNC_PERIOD)
+            try:
+                pool.apply(self._journal.sync, (time.monotonic(),))
+            except JournalFull as error:
+                self._writing = self._writing or error
+                return
+
+    # -- the end
+
+    def finish(self, reason: str) -> None:
+        """Collect what is left, close the journal, have it judged and reported. A second call does nothing."""
+        with self._finishing:
+            if self.finished:
+                return
+            if reason == "stopped":
+                self.event("stopped")
+            self._collect()
+            gevent.killall([self._sampler, self._syncer])
+            self._close(reason)
+            self.finished = True
+            self._runner.send_message(SAVED, {})
+            self._judge()
+
+    def _collect(self) -> None:
+        self._runner.send_message(FINISH, {})
+        deadline = time.monotonic() + _FLUSH_SECONDS
+        while time.monotonic() < deadline:
+            waiting = [worker for worker in self._workers.values() if not worker.flushed]
+            if not waiting or (self._missing() and all(time.monotonic() - worker.heard > _SILENT for worker in waiting)):
+                break
+            gevent.sleep(_POLL)
+        for number, worker in self._workers.items():
+            if not worker.flushed:
+                self.event("worker_lost", {"worker": number})
+
+    def _close(self, reason: str) -> None:
+        totals: dict[str, int] = {}
+        for worker in self._workers.values():
+            for name, value in worker.totals.items():
+                totals[name] = totals.get(name, 0) + value
+        try:
+            self._journal.close({"kind": "footer", "ended": time.time(), "reason": reason, "totals": totals})
+        except JournalFull as error:
+            self._writing = self._writing or error
+        self.error = self._writing
+
+    def _judge(self) -> None:
+        """Analysis and report in a process of their own: they read the run folder and nothing else."""
+        command = [sys.executable, "-m", "harness.cli", "report", str(self.folder.path)]
+        done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL)
+        self.exit_code = int(self.error.exit_code) if self.error is not None else done.returncode
+        if self.error is not None:
+            self._tell(str(self.error))
+
+
+def _plan_message(plan: VotePlan, epoch: int, order: dict[str, int], exclusion: str) -> dict[str, Any]:
+    return {
+        "features": list(plan.features),
+        "voters": list(plan.voters),
+        "rate": plan.rate,
+        "duration": plan.duration,
+        "warmup": plan.warmup,
+        "seed": plan.seed,
+        "epoch": epoch,
+        "order": order,
+        "exclusion": exclusion,
+    }

@@ -1,0 +1,131 @@
+"""What a payload means: parsed, validated and matched to the cast that caused it, once for each distinct payload.
+
+The fleet asks for each new payload and gets a message number; the number leads to everything that is known of the message. A payload
+that breaks the schema still gets a number, so that each of its deliveries is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.measure.ledger import Ledger
+from harness.measure.plan import VotePlan
+from schemas import NotJson, load_contract, parse, validate_server
+
+__all__ = ["PING", "Digest", "Invalid"]
+
+PING = 0
+"""The message number of the application's PING, in every digest."""
+
+_OTHER = "(invalid)"
+_KEEP = 100_000
+_EARLY = 50_000_000  # ns that a broadcast may be seen before its cast was due: only the resolution of timers
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """A payload that breaks the contract's schema, and the reason in words."""
+
+    message: int
+    text: str
+    example: str
+
+
+class Digest:
+    """Numbers payloads. `epoch` is the plan's start in ns since the epoch; without a plan every broadcast is unmatched."""
+
+    def __init__(self, ledger: Ledger, plan: VotePlan | None, epoch: int, clock: Callable[[], int]) -> None:
+        self._ledger, self._plan, self._epoch, self._clock = ledger, plan, epoch, clock
+        self._features = {feature: index for index, feature in enumerate(plan.features)} if plan else {}
+        self.types = (*load_contract().messages.server, _OTHER)
+        self._index = {name: number for number, name in enumerate(self.types)}
+        self._numbers: dict[bytes, int] = {}
+        self._type = np.zeros(1024, np.int8)
+        self._bad = np.zeros(1024, bool)
+        self.invalid: list[Invalid] = []
+        self.unmatched: list[str] = []
+        ping = b'{"type":"PING"}'
+        self._numbers[ping] = self._register(None, -1, 0, self._index["PING"], bad=False)
+
+    def __call__(self, payload: bytes) -> int:
+        """The message number of a payload."""
+        number = self._numbers.get(payload)
+        if number is None:
+            number = self._learn(payload)
+            if len(self._numbers) >= _KEEP:
+                for old in list(self._numbers)[1 : _KEEP // 2]:  # the first is PING
+                    del self._numbers[old]
+            self._numbers[payload] = number
+        return number
+
+    def _register(self, n: int | None, feature: int, stamp: int, kind: int, *, bad: bool) -> int:
+        number = self._ledger.message(n, feature, stamp)
+        if number >= len(self._type):
+            self._type = np.concatenate([self._type, np.zeros(number, np.int8)])
+            self._bad = np.concatenate([self._bad, np.zeros(number, bool)])
+        self._type[number], self._bad[number] = kind, bad
+        return number
+
+    def _learn(self, payload: bytes) -> int:
+        try:
+            message = parse(payload)
+        except NotJson as error:
+            return self._broken(payload, str(error))
+        problems = validate_server(message, strict=False)
+        if problems or not isinstance(message, dict):
+            return self._broken(payload, "; ".join(problem.text for problem in problems[:3]), message)
+        kind = message["type"]
+        if kind == "PING":
+            return PING  # with other white space or keys than usual: the answer is the same
+        n, feature, stamp = self._match(message)
+        if n is None and kind == "VOTE_UPDATE" and self._plan is not None:
+            self.unmatched.append(payload[:300].decode("utf-8", "replace"))
+        return self._register(n, feature, stamp, self._index[kind], bad=False)
+
+    def _broken(self, payload: bytes, text: str, message: object = None) -> int:
+        n, feature, stamp = None, -1, 0
+        if isinstance(message, dict) and message.get("type") == "VOTE_UPDATE":
+            n, feature, stamp = self._match(message)
+        number = self._register(n, feature, stamp, self._index[_OTHER], bad=True)
+        self.invalid.append(Invalid(number, text, payload[:300].decode("utf-8", "replace")))
+        return number
+
+    def _match(self, message: dict[str, Any]) -> tuple[int | None, int, int]:
+        """(cast, feature's index, stamp in ns) of a message; the cast is None where none of the plan's explains it."""
+        stamp = _nanoseconds(message.get("timestamp"))
+        feature = message.get("featureId")
+        plan = self._plan
+        if plan is None or not isinstance(feature, str) or message.get("type") != "VOTE_UPDATE":
+            return None, -1, stamp
+        offset = (self._clock() - self._epoch) / 1e9
+        voter = message.get("voterId")
+        n = plan.find(feature, voter, str(message.get("action")), offset) if isinstance(voter, str) else plan.by_feature(feature, offset)
+        if n is not None and plan.offset(n) * 1e9 > offset * 1e9 + _EARLY:
+            n = None  # nothing was cast yet that could have caused it
+        return n, self._features.get(feature, -1), stamp
+
+    def count(self, message: NDArray[np.int32]) -> dict[str, int]:
+        """Deliveries by message type."""
+        counts = np.bincount(self._type[message], minlength=len(self.types))
+        return {name: int(number) for name, number in zip(self.types, counts, strict=True) if number}
+
+    def bad(self, message: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which deliveries carry a payload that breaks the schema."""
+        return self._bad[message]
+
+
+def _nanoseconds(timestamp: object) -> int:
+    """An ISO 8601 time stamp as ns since the epoch; 0 for what is none."""
+    if not isinstance(timestamp, str):
+        return 0
+    try:
+        moment = datetime.fromisoformat(timestamp)
+    except ValueError:
+        return 0
+    return round(moment.timestamp() * 1e6) * 1000 if moment.tzinfo else 0

@@ -1,0 +1,62 @@
+"""The journal's header: what was run, on what, with which versions. Only facts that were read, never assumed."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from harness.journal import FORMAT
+from harness.load.prepare import Prepared
+from harness.load.settings import Settings
+
+__all__ = ["git_revision", "header"]
+
+_PACKAGES = ("roadmap-harness", "locust", "gevent", "websocket-client", "geventhttpclient", "numpy", "pandas")
+
+
+def header(settings: Settings, prepared: Prepared, workers: int) -> dict[str, Any]:
+    """The first record of the journal."""
+    target = prepared.target
+    return {
+        "kind": "header",
+        "format": FORMAT,
+        "run": prepared.folder.name,
+        "scenario": settings.scenario,
+        "started": time.time(),
+        "target": {"name": target.name, "base_url": target.base_url, "ws_url": target.ws_url},
+        "seed": settings.seed,
+        "parameters": settings.parameters(),
+        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
+        "machine": {
+            "cores": os.cpu_count(),
+            "memory_bytes": psutil.virtual_memory().total,
+            "kernel": f"{platform.system()} {platform.release()}",
+            "hostname": platform.node(),
+        },
+        "git": git_revision(Path.cwd()),
+        "workers": workers,
+        "readings": dict(target.readings),
+        "exclusive_clock": True,
+    }
+
+
+def git_revision(folder: Path) -> dict[str, Any] | None:
+    """The revision of the checkout that `folder` is in, or None: outside of one, or without git."""
+    try:
+        revision = _git(folder, "rev-parse", "--short=12", "HEAD")
+        dirty = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"revision": revision, "dirty": bool(dirty)}
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True, timeout=10)  # noqa: S607
+    return done.stdout.strip()

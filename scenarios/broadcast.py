@@ -1,0 +1,16 @@
+"""The contract's load test: viewers connect, then votes are cast so that 100 broadcasts a second go out, unbatched, for 60 s.
+
+    locust -f scenarios/broadcast.py --headless --target profile.toml
+    roadmap-harness bench broadcast
+
+Votes go to many features in turn, so that no batching window ever holds two of one feature; voters watch too, so that the exclusion
+of the voter is checked under load. Every delivery is accounted for.
+"""
+
+from harness.load.scenario import Viewer, install
+
+install("broadcast")
+
+
+class BroadcastViewer(Viewer):
+    """Holds one socket of the roadmap page; the votes come from the pacer, not from the viewers."""

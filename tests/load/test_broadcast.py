@@ -1,0 +1,84 @@
+"""The broadcast scenario end to end: real server, real sockets, real Locust, in each of the ways it can be run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.locust_run import free_port
+from tests.load.rig import CASTS, OWED, VIEWERS, Outcome, locust_command, outcome, processes_of, run, server, start, wait
+
+_MACHINE_REASONS = {"slip", "lag", "host_cpu", "loop_stall"}
+
+
+def assert_whole(run: Outcome) -> None:
+    """Every cast was made and every delivery accounted for, whatever the machine was doing."""
+    assert run.footer["reason"] == "completed", run.output
+    assert sorted(n for record in run.of("casts") for n in record["n"]) == list(range(CASTS))
+    assert {status for record in run.of("casts") for status in record["status"]} == {200}
+    sums = {name: run.total(name) for name in ("expected", "delivered", "lost", "duplicated", "reordered", "misdirected")}
+    assert sums == {"expected": OWED, "delivered": OWED, "lost": 0, "duplicated": 0, "reordered": 0, "misdirected": 0}
+    assert run.footer["totals"]["delivered"] == OWED
+    assert run.of("finding") == []
+    assert run.of("unmatched") == []
+    assert sum(record["opened"] for record in run.of("second")) == VIEWERS
+    assert {record["stamped"] for record in run.of("second")} == {True}
+    if run.code != 0:  # only a machine too busy to measure may keep a whole run from passing
+        reasons = {reason["code"] for reason in run.verdicts()["reasons"]}
+        assert (run.code, reasons <= _MACHINE_REASONS) == (4, True), run.output
+    assert run.folder is not None
+    assert (run.folder / "index.html").stat().st_size > 10_000
+
+
+def locust_totals(file: Path) -> dict[str, int]:
+    """Requests by name in Locust's own statistics."""
+    return {entry["name"]: entry["num_requests"] for entry in json.loads(file.with_suffix(".json").read_text())}
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_totals_are_the_known_truth_in_one_process_and_in_two(tmp_path: Path, processes: int) -> None:
+    more = processes_of(2) if processes == 2 else []
+    with server(tmp_path) as running:
+        done = run(running.ready, tmp_path, *more, "--json-file", str(tmp_path / "stats"))
+    assert_whole(done)
+    assert {record["worker"] for record in done.of("second")} == set(range(processes))
+    totals = locust_totals(tmp_path / "stats")
+    assert totals["VOTE_UPDATE"] == OWED
+    assert totals["connect"] == VIEWERS
+    assert totals["vote"] + totals.get("unvote", 0) == CASTS
+
+
+def test_a_master_with_workers_of_their_own_reports_the_same(tmp_path: Path) -> None:
+    reports = tmp_path / "reports"
+    with server(tmp_path) as running:
+        port = free_port()
+        master_log = tmp_path / "master.log"
+        master = start(locust_command(running.ready, reports, "--master", "--expect-workers", "2", "--master-bind-port", port), master_log)
+        workers = [
+            start(
+                locust_command(running.ready, reports, "--worker", "--master-port", port, headless=False), tmp_path / f"worker{number}.log"
+            )
+            for number in range(2)
+        ]
+        done = wait(master, master_log, reports)
+        codes = [wait(worker, tmp_path / f"worker{number}.log", reports).code for number, worker in enumerate(workers)]
+    assert_whole(done)
+    assert codes == [0, 0]
+
+
+def test_the_command_line_starts_its_own_server(tmp_path: Path) -> None:
+    shape = {"viewers": 20, "rate": 20, "duration": 2, "warmup": 1, "features": 20, "voters": 5, "spawn-rate": 50, "drain": 5}
+    words = [word for name, value in shape.items() for word in (f"--{name}", str(value))]
+    command = [sys.executable, "-m", "harness.cli", "bench", "broadcast", *words, "--reports", str(tmp_path / "reports")]
+    log = tmp_path / "cli.log"
+    with log.open("wb") as output:
+        code = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, timeout=120, check=False).returncode
+    done = outcome(code, log, tmp_path / "reports")
+    assert code in (0, 4), done.output
+    assert done.footer["reason"] == "completed"
+    assert done.footer["totals"]["lost"] == 0
+    assert "report:" in done.output
