@@ -51,17 +51,17 @@ def test_pings_come_on_time_as_exactly_that_message_and_answers_keep_the_connect
 def test_a_ping_that_no_pong_answers_ends_the_connection_at_the_timeout_and_not_before(traffic: str) -> None:
     async def test() -> None:
         async with live(BRISK) as server:
+            before = time.monotonic()  # and not when the PING is seen: a busy machine sees it late
             peer = await server.connect()
             if traffic == "pong before the ping":
                 peer.send({"type": "PONG"})
             await peer.expect("PING")
-            pinged = time.monotonic()
             if traffic == "subscribe":
                 peer.send({"type": "SUBSCRIBE", "featureIds": ["a"]})
             if traffic == "control pong":
                 peer.send_frame(Op.PONG, b"")
             ended = await peer.end()
-            assert time.monotonic() - pinged >= BRISK.heartbeat_timeout - 0.002
+            assert time.monotonic() - before >= BRISK.heartbeat_interval + BRISK.heartbeat_timeout - 0.002
             assert ended.code == CODES.policy_violation
             assert server.hub.connections == 0
             assert server.hub.counters.heartbeats_missed == 1
