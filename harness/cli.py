@@ -1,9 +1,10 @@
-"""The command line: serve, bench, report. Each ends with one of the documented exit codes and, on an error, one clear sentence."""
+"""The command line: serve, check, bench, report, init, doctor. Each ends with a documented exit code and, on an error, one sentence."""
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,8 @@ from harness.bundled import BundledServer, ServerSize
 from harness.errors import ExitCode, HarnessError, UsageError
 from harness.journal import RunFolder, find_run, new_run_folder
 from harness.locust_run import LocustRun, scenario_file
+from harness.target import doctor as examine
+from harness.target import load_target, write_profile
 from schemas import load_contract
 
 __all__ = ["app", "main"]
@@ -77,7 +80,7 @@ def bench(
         "reports": reports,
     }
     file = scenario_file(scenario)
-    folder = new_run_folder(reports, scenario.replace("_", "-"), _now())
+    folder = new_run_folder(reports, scenario.replace("_", "-"), time.time())
     run = LocustRun(file, folder, options, processes=processes, web_port=web_port if web else None)
     if target:
         raise typer.Exit(run.execute(target))
@@ -107,10 +110,39 @@ def report(
     raise typer.Exit(int(summary.exit_code))
 
 
-def _now() -> float:
-    import time
+@app.command()
+def init(
+    url: Annotated[str, typer.Argument(help="where the target answers, such as https://staging.example")],
+    file: Annotated[Path, typer.Option("--file", "-o", help="the profile to write; never one that exists")] = Path("target.toml"),
+) -> None:
+    """Write a commented profile for a server of your own.
 
-    return time.time()
+    Example: roadmap-harness init https://staging.example -o staging.toml
+    """
+    try:
+        with file.open("x", encoding="utf-8") as out:
+            out.write(write_profile(url))
+    except FileExistsError:
+        raise UsageError("it exists already", str(file), "name another file with --file, or remove this one first") from None
+    typer.echo(f"{file}: fill in the marked lines, then: roadmap-harness doctor {file}")
+
+
+@app.command()
+def doctor(
+    target: Annotated[str, typer.Argument(envvar="ROADMAP_TARGET", help="profile (TOML), or the ready.json of a bundled server")],
+    destructive: Annotated[bool, typer.Option("--destructive", help="try what cannot be undone too: it revokes one session")] = False,
+) -> None:
+    """Try each hook of a profile for real, and say which clauses each missing one costs.
+
+    Example: roadmap-harness doctor staging.toml
+    """
+    findings = examine(load_target(target), destructive=destructive)
+    for finding in findings:
+        typer.echo(f"{finding.state:<9} {finding.part:<14} {finding.detail}")
+        if finding.costs and finding.state != "works":
+            typer.echo(f"{'':<24} costs {len(finding.costs)} clauses: {', '.join(finding.costs)}")
+    broken = any(finding.state == "fails" for finding in findings)
+    raise typer.Exit(int(ExitCode.USAGE if broken else ExitCode.PASS))
 
 
 def main() -> None:

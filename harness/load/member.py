@@ -16,13 +16,12 @@ from locust.runners import WorkerRunner
 from harness.errors import HarnessError
 from harness.load.caster import Caster
 from harness.load.messages import EVIDENCE, FINISH, FLUSHED, PLAN, PROBLEM, SAVED
-from harness.load.prepare import load_target
 from harness.load.settings import Settings
 from harness.load.station import PlanStart, Station, Timing
 from harness.load.stats import feed
 from harness.measure.limits import raise_descriptors
 from harness.measure.plan import VotePlan
-from harness.target import Target
+from harness.target import Target, load_target
 from schemas import load_contract
 
 __all__ = ["Member"]

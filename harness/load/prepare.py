@@ -16,9 +16,9 @@ from harness.journal import new_run_folder
 from harness.load.settings import Settings
 from harness.measure.limits import Demand, preflight, raise_descriptors, read_machine
 from harness.measure.plan import VotePlan
-from harness.target import HookCaller, Session, Target, bundled_profile, load_profile, reach
+from harness.target import HookCaller, Session, Target, load_target, reach
 
-__all__ = ["Prepared", "load_target", "prepare", "target_answers"]
+__all__ = ["Prepared", "prepare", "target_answers"]
 
 _BYTES_PER_CAST = 400  # of journal, measured; a second of a worker takes about as much again
 _BYTES_PER_SECOND = 4_000
@@ -35,11 +35,6 @@ class Prepared:
     plan: VotePlan
     exclusion: str
     hints: tuple[str, ...]
-
-
-def load_target(path: str) -> Target:
-    """The target of a profile (TOML), or of a bundled server's ready.json. Raises UsageError."""
-    return bundled_profile(Path(path)) if path.endswith(".json") else load_profile(Path(path))
 
 
 def prepare(settings: Settings, processes: int) -> Prepared:

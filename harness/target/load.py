@@ -37,7 +37,7 @@ from harness.target.text import TextError, env_names, put_in
 from harness.target.where import Where, text_error
 from schemas import Limits, load_contract, load_readings
 
-__all__ = ["bundled_profile", "load_profile"]
+__all__ = ["bundled_profile", "load_profile", "load_target"]
 
 _PLAIN = re.compile(r"name|base_url|ws_path|ws_url|cookie|origin|tls\.ca_file|sessions\.path|resources\.(pid_file|metrics_url)")
 """Keys whose ${ENV:...} is no secret: it is put in at once, and may be shown."""
@@ -62,6 +62,12 @@ def load_profile(path: Path, environ: Mapping[str, str] = os.environ) -> Target:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"not TOML: {error}", str(path), "mend that line") from None
     return _target(data, Where(path, environ))
+
+
+def load_target(path: str | Path) -> Target:
+    """The target of a profile (TOML), or of the ready.json that a bundled server writes. Raises UsageError."""
+    file = Path(path)
+    return bundled_profile(file) if file.suffix == ".json" else load_profile(file)
 
 
 def bundled_profile(ready: Path, *, time_scale: float = 1.0, limits: Mapping[str, float] | None = None, name: str = "bundled") -> Target:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +85,9 @@ def processes_of(number: int) -> list[str]:
     return ["--processes", str(number), "--master-bind-port", port, "--master-port", port]
 
 
-def start(command: list[str], log: Path, before: Callable[[], None] | None = None) -> subprocess.Popen[bytes]:
+def start(
+    command: list[str], log: Path, before: Callable[[], None] | None = None, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     """In a process group of its own, so that a test can interrupt it as a terminal would."""
     with log.open("wb") as output:
         return subprocess.Popen(
@@ -95,7 +97,7 @@ def start(command: list[str], log: Path, before: Callable[[], None] | None = Non
             stderr=subprocess.STDOUT,
             start_new_session=True,
             preexec_fn=before,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
         )
 
 
@@ -115,10 +117,17 @@ def outcome(code: int, log: Path, reports: Path) -> Outcome:
     return Outcome(code, log.read_text(), journals[-1].parent if journals else None, records)
 
 
-def run(target: object, folder: Path, *more: str, before: Callable[[], None] | None = None, **changes: Any) -> Outcome:
+def run(
+    target: object,
+    folder: Path,
+    *more: str,
+    before: Callable[[], None] | None = None,
+    environment: Mapping[str, str] | None = None,
+    **changes: Any,
+) -> Outcome:
     """A headless run from start to end."""
     reports, log = folder / "reports", folder / "locust.log"
-    return wait(start(locust_command(target, reports, *more, **changes), log, before), log, reports)
+    return wait(start(locust_command(target, reports, *more, **changes), log, before, environment), log, reports)
 
 
 def until(condition: Callable[[], bool], what: str) -> None:

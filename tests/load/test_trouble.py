@@ -184,3 +184,26 @@ def test_when_the_command_itself_is_killed_nothing_is_left_running(tmp_path: Pat
     process.wait()
     until(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children), "the children to end")
     assert outcome(0, log, reports).footer["reason"] == "stopped"
+
+
+@pytest.mark.parametrize("right", [False, True])
+def test_a_wrong_password_is_a_refused_log_in_and_is_never_shown(tmp_path: Path, right: bool) -> None:
+    with server(tmp_path, ["--sign-in-attempts", "1000"]) as running:
+        facts = json.loads(running.ready.read_text())
+        account = json.loads((running.ready.parent / "accounts.json").read_text())[0]
+        secret = account["password"] if right else "not-the-password"
+        profile = tmp_path / "profile.toml"
+        profile.write_text(
+            f'name = "by login"\nbase_url = "{facts["base_url"]}"\n[sessions]\nsource = "login"\nattempts = 100\nwindow = 1.0\n'
+            '[[sessions.users]]\nemail = "user{n}@roadmap.test"\nfirst = 1\n'
+            f'count = {VIEWERS}\nrole = "regular"\npassword_env = "LOAD_PASSWORD"\n'
+        )
+        done = run(profile, tmp_path, environment={"LOAD_PASSWORD": secret})
+    assert secret not in done.output
+    if right:
+        assert done.footer["totals"]["lost"] == 0, done.output
+        assert secret not in (done.folder / "journal.jsonl").read_text() if done.folder else True
+    else:
+        assert done.code == 3, done.output
+        assert "401" in done.output
+        assert done.folder is None
