@@ -25,6 +25,7 @@ PING = 0
 
 _OTHER = "(invalid)"
 _KEEP = 100_000
+_EXAMPLE = 300
 _EARLY = 50_000_000  # ns that a broadcast may be seen before its cast was due: only the resolution of timers
 
 
@@ -49,7 +50,8 @@ class Digest:
         self._type = np.zeros(1024, np.int8)
         self._bad = np.zeros(1024, bool)
         self.invalid: list[Invalid] = []
-        self.unmatched: list[str] = []
+        self.unmatched = ""
+        """The newest payload of a vote that no cast of the plan explains, cut short."""
         ping = b'{"type":"PING"}'
         self._numbers[ping] = self._register(None, -1, 0, self._index["PING"], bad=False)
 
@@ -85,7 +87,7 @@ class Digest:
             return PING  # with other white space or keys than usual: the answer is the same
         n, feature, stamp = self._match(message)
         if n is None and kind == "VOTE_UPDATE" and self._plan is not None:
-            self.unmatched.append(payload[:300].decode("utf-8", "replace"))
+            self.unmatched = payload[:_EXAMPLE].decode("utf-8", "replace")
         return self._register(n, feature, stamp, self._index[kind], bad=False)
 
     def _broken(self, payload: bytes, text: str, message: object = None) -> int:
@@ -93,7 +95,7 @@ class Digest:
         if isinstance(message, dict) and message.get("type") == "VOTE_UPDATE":
             n, feature, stamp = self._match(message)
         number = self._register(n, feature, stamp, self._index[_OTHER], bad=True)
-        self.invalid.append(Invalid(number, text, payload[:300].decode("utf-8", "replace")))
+        self.invalid.append(Invalid(number, text, payload[:_EXAMPLE].decode("utf-8", "replace")))
         return number
 
     def _match(self, message: dict[str, Any]) -> tuple[int | None, int, int]:
@@ -114,6 +116,10 @@ class Digest:
         """Deliveries by message type."""
         counts = np.bincount(self._type[message], minlength=len(self.types))
         return {name: int(number) for name, number in zip(self.types, counts, strict=True) if number}
+
+    def is_vote(self, message: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which deliveries are VOTE_UPDATEs."""
+        return self._type[message] == self._index["VOTE_UPDATE"]
 
     def bad(self, message: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Which deliveries carry a payload that breaks the schema."""

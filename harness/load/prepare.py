@@ -108,8 +108,11 @@ def _features(settings: Settings, caller: HookCaller, session: Session) -> tuple
 
 
 def _clear_votes(target: Target, caller: HookCaller, plan: VotePlan, voters: dict[str, Session]) -> None:
-    """Take back what the voters voted before: the plan begins with everybody's vote missing."""
-    features = set(plan.features)
+    """Take back what the voters voted before: the plan begins with everybody's vote missing.
+
+    What that makes the target broadcast, at its cap, is over before the first socket opens.
+    """
+    features, cleared = set(plan.features), 0
     for session in voters.values():
         answer = caller.call("list", session).answer
         for item in answer.items:
@@ -118,6 +121,9 @@ def _clear_votes(target: Target, caller: HookCaller, plan: VotePlan, voters: dic
                 if not gone.ok:
                     what = f"an old vote could not be taken back ({gone.problem})"
                     raise UsageError(what, target.base_url, "check the unvote hook of the profile")
+                cleared += 1
+    if cleared:
+        time.sleep(cleared / target.limits.broadcasts_per_second + 2 * target.limits.batch_window)
 
 
 def target_answers(target: Target) -> str | None:

@@ -102,6 +102,7 @@ class Station:
         self._counters = {"opened": 0, "refused": 0, "closed": 0}
         self._records: list[dict[str, Any]] = []
         self._findings = 0
+        self._unmatched = 0
         self._invalid = 0
         self.frames = 0
         self.casting_over = False  # then no broadcast of a later cast is to be expected
@@ -264,6 +265,7 @@ class Station:
         settled, findings = self._ledger.settle(now, final=final)
         self._write_settled(settled)
         self._write_findings(batch, findings, now)
+        self._write_unmatched(batch, n, now)
         types = self._digest.count(batch.message)
         self._write_second(batch, types, now)
         return Deliveries(latency / 1e6, types, batch.bytes)
@@ -326,11 +328,14 @@ class Station:
             self._invalid += 1
             self._finding("invalid", None, [self._name(slot)], 1, text, now)
         self._violations.clear()
-        if self._digest.unmatched:
-            example, frames = self._digest.unmatched[0], len(self._digest.unmatched)
-            record = {"kind": "unmatched", "worker": self.worker, "t": now / 1e9, "frames": frames, "example": example}
-            self._records.append(record)
-            self._digest.unmatched.clear()
+
+    def _write_unmatched(self, batch: Batch, n: np.ndarray, now: int) -> None:
+        """Votes that no cast of this run explains; before the plan is known there is nothing to explain them by."""
+        frames = int(np.count_nonzero((n < 0) & self._digest.is_vote(batch.message))) if self._start is not None else 0
+        if frames:
+            self._unmatched += frames
+            record = {"kind": "unmatched", "worker": self.worker, "t": now / 1e9, "frames": frames}
+            self._records.append({**record, "example": self._digest.unmatched})
 
     def _finding(self, what: str, n: int | None, viewers: list[str], total: int, detail: str, now: int) -> None:
         self._findings += 1
@@ -371,7 +376,7 @@ class Station:
 
     def totals(self) -> dict[str, int]:
         """Sums for the journal's footer."""
-        return {**asdict(self._ledger.totals), "frames": self.frames}
+        return {**asdict(self._ledger.totals), "unmatched": self._unmatched, "frames": self.frames}
 
     def take_records(self) -> list[dict[str, Any]]:
         """Journal records since the last call, in order."""

@@ -62,7 +62,7 @@ class Settled:
 
 @dataclass(slots=True)
 class Totals:
-    """Sums over all settled rows, and what no row explains."""
+    """Sums over all settled rows."""
 
     settled: int = 0
     expected: int = 0
@@ -71,7 +71,6 @@ class Totals:
     duplicated: int = 0
     reordered: int = 0
     misdirected: int = 0
-    unmatched: int = 0
 
 
 class Ledger:
@@ -170,7 +169,6 @@ class Ledger:
         row = n - self._base
         ours = (n >= 0) & (row >= 0)
         late = (n >= 0) & (row < 0)
-        self.totals.unmatched += int(np.count_nonzero(n < 0))
         if late.any():
             for number, times in zip(*np.unique(n[late], return_counts=True), strict=True):
                 self._late[int(number)] = self._late.get(int(number), 0) + int(times)
