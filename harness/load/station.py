@@ -1,21 +1,21 @@
 """One process's share of a run: its viewers' sockets, its part of the ledger, and the evidence of each second.
 
 The station knows no phases and no files: the conductor tells it when the plan starts, and takes its records. Everything here runs in
-gevent's loop; `tick` folds what was read since the last one, so nothing is done per frame but the fleet's own few steps.
+gevent's loop; what was read is folded in bulk, so nothing is done per frame but the fleet's own few steps.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import gevent
 import numpy as np
 from gevent import get_hub, monkey
 
-from harness.load.digest import PING, Digest
+from harness.load.digest import PING, Digest, Invalid
 from harness.measure.health import HealthSampler, StallMeter
 from harness.measure.histogram import Histogram
 from harness.measure.ledger import Audience, Finding, Ledger, Settled
@@ -31,6 +31,8 @@ HANDSHAKE_SECONDS = 10.0
 
 _PONG = b'{"type":"PONG"}'
 _STALL_PERIOD = 0.02
+_FOLD_PERIOD = 0.1
+_NAP = 0.002
 _NAMED = 50
 _SPARE_SLOTS = 64
 _FINDINGS = 200
@@ -70,6 +72,32 @@ class Deliveries:
 
 
 @dataclass(slots=True)
+class _Interval:
+    """Sums of the folds since the last tick; `latency` in ns, `broken` by message number."""
+
+    frames: int = 0
+    bytes: int = 0
+    reads: int = 0
+    shared: int = 0
+    parsed: int = 0
+    invalid: int = 0
+    unmatched: int = 0
+    types: dict[str, int] = field(default_factory=dict)
+    latency: list[np.ndarray] = field(default_factory=list)
+    broken: dict[int, tuple[Invalid, set[int]]] = field(default_factory=dict)
+
+    def add(self, batch: Batch, latency: np.ndarray, types: Mapping[str, int]) -> None:
+        self.frames += len(batch.message)
+        self.bytes += batch.bytes
+        self.reads += batch.reads
+        self.shared += batch.shared
+        self.parsed += batch.parsed
+        self.latency.append(latency)
+        for name, count in types.items():
+            self.types[name] = self.types.get(name, 0) + count
+
+
+@dataclass(slots=True)
 class _Viewer:
     slot: int
     session: Session
@@ -101,9 +129,9 @@ class Station:
         self._violations: list[tuple[int, str]] = []
         self._counters = {"opened": 0, "refused": 0, "closed": 0}
         self._records: list[dict[str, Any]] = []
+        self._interval = _Interval()
         self._findings = 0
         self._unmatched = 0
-        self._invalid = 0
         self.frames = 0
         self.casting_over = False  # then no broadcast of a later cast is to be expected
         self.opened = 0
@@ -111,7 +139,7 @@ class Station:
         self.slips: list[float] = []  # microseconds, of the casts since the last tick
         self._health = HealthSampler(time.monotonic())
         self._stalls = StallMeter(time.monotonic(), _STALL_PERIOD)
-        self._greenlets = [gevent.spawn(self._react), gevent.spawn(self._watch_stalls)]
+        self._greenlets = [gevent.spawn(loop) for loop in (self._react, self._fold_often, self._watch_stalls)]
 
     def _account(self, start: PlanStart | None) -> tuple[Ledger, Digest]:
         timing = self._timing
@@ -183,7 +211,8 @@ class Station:
 
     def begin(self, start: PlanStart) -> None:
         """The plan is known: from here on every broadcast is matched to its cast."""
-        self.tick()
+        self._fold()
+        self._name_broken(time.time_ns())  # the new digest numbers its messages anew
         self._start = start
         self._slots = len(self._holders) + _SPARE_SLOTS
         self._audiences.clear()
@@ -232,6 +261,13 @@ class Station:
         while True:
             hub.wait(readable)
             self._fleet.drain()
+            if self._fleet.stamped:
+                gevent.sleep(_NAP)  # the kernel has stamped what comes meanwhile: fewer, fuller rounds cost less
+
+    def _fold_often(self) -> None:
+        while True:
+            gevent.sleep(_FOLD_PERIOD)
+            self._fold()
 
     def _watch_stalls(self) -> None:
         while True:
@@ -249,26 +285,40 @@ class Station:
 
     # -- evidence
 
-    def tick(self, *, final: bool = False) -> Deliveries:
-        """Fold what was read since the last tick into records (see `take_records`) and return what Locust is to be told."""
+    def _fold(self) -> None:
+        """Account for what was read since the last fold. Ten times a second: what piles up meanwhile is read late."""
         batch, ended = self._fleet.take()
-        now = time.time_ns()
         start = self._start
         if start is not None and not self.casting_over:
-            due = (now - start.epoch) / 1e9 * start.plan.rate
+            due = (time.time_ns() - start.epoch) / 1e9 * start.plan.rate
             self._ledger.open(min(max(0, int(due) + 1), start.plan.count))
         n = self._ledger.deliver(batch.slot, batch.message, batch.arrived)
         latency = self._latencies(batch, n)
         self._latency.record(latency / 1e3)
         self._lag.record(batch.lag / 1e3)
         self._on_ends(ended)
+        self._interval.add(batch, latency, self._digest.count(batch.message))
+        self._interval.invalid += int(np.count_nonzero(self._digest.bad(batch.message)))
+        for invalid in self._digest.invalid:
+            self._interval.broken.setdefault(invalid.message, (invalid, set()))
+        self._digest.invalid.clear()
+        for message, (_, slots) in self._interval.broken.items():
+            slots.update(batch.slot[batch.message == message].tolist())
+        if start is not None:
+            self._interval.unmatched += int(np.count_nonzero((n < 0) & self._digest.is_vote(batch.message)))
+
+    def tick(self, *, final: bool = False) -> Deliveries:
+        """Turn what was read since the last tick into records (see `take_records`); returns what Locust is to be told."""
+        self._fold()
+        now = time.time_ns()
         settled, findings = self._ledger.settle(now, final=final)
+        self._name_broken(now)
+        interval, self._interval = self._interval, _Interval()
         self._write_settled(settled)
-        self._write_findings(batch, findings, now)
-        self._write_unmatched(batch, n, now)
-        types = self._digest.count(batch.message)
-        self._write_second(batch, types, now)
-        return Deliveries(latency / 1e6, types, batch.bytes)
+        self._write_findings(interval, findings, now)
+        self._write_second(interval, now)
+        ms = np.concatenate(interval.latency) / 1e6 if interval.latency else np.empty(0)
+        return Deliveries(ms, interval.types, interval.bytes)
 
     def _latencies(self, batch: Batch, n: np.ndarray) -> np.ndarray:
         """Headline latency (arrived less due) in ns of the deliveries of the steady phase."""
@@ -314,39 +364,34 @@ class Station:
             columns = {key: [getattr(row, key) for row in rows] for key in counts}
             self._records.append({"kind": "broadcasts", "worker": self.worker, **columns, **seconds})
 
-    def _write_findings(self, batch: Batch, findings: list[Finding], now: int) -> None:
-        for finding in findings:
-            self._finding(finding.what, finding.n, [self._name(slot) for slot in finding.slots[:_NAMED]], finding.total, "", now)
-        bad = self._digest.bad(batch.message)
-        self._invalid = int(np.count_nonzero(bad))
-        for invalid in self._digest.invalid:
-            slots = np.unique(batch.slot[batch.message == invalid.message])
-            names = [self._name(int(slot)) for slot in slots[:_NAMED]]
-            self._finding("invalid", None, names, len(slots), f"{invalid.text}: {invalid.example}", now)
-        self._digest.invalid.clear()
-        for slot, text in self._violations:
-            self._invalid += 1
-            self._finding("invalid", None, [self._name(slot)], 1, text, now)
-        self._violations.clear()
+    def _name_broken(self, now: int) -> None:
+        for invalid, slots in self._interval.broken.values():
+            self._finding("invalid", None, sorted(slots), len(slots), f"{invalid.text}: {invalid.example}", now)
+        self._interval.broken.clear()
 
-    def _write_unmatched(self, batch: Batch, n: np.ndarray, now: int) -> None:
-        """Votes that no cast of this run explains; before the plan is known there is nothing to explain them by."""
-        frames = int(np.count_nonzero((n < 0) & self._digest.is_vote(batch.message))) if self._start is not None else 0
-        if frames:
-            self._unmatched += frames
-            record = {"kind": "unmatched", "worker": self.worker, "t": now / 1e9, "frames": frames}
+    def _write_findings(self, interval: _Interval, findings: list[Finding], now: int) -> None:
+        for finding in findings:
+            self._finding(finding.what, finding.n, finding.slots, finding.total, "", now)
+        for slot, text in self._violations:
+            interval.invalid += 1
+            self._finding("invalid", None, [slot], 1, text, now)
+        self._violations.clear()
+        if interval.unmatched:
+            self._unmatched += interval.unmatched
+            record = {"kind": "unmatched", "worker": self.worker, "t": now / 1e9, "frames": interval.unmatched}
             self._records.append({**record, "example": self._digest.unmatched})
 
-    def _finding(self, what: str, n: int | None, viewers: list[str], total: int, detail: str, now: int) -> None:
+    def _finding(self, what: str, n: int | None, slots: Sequence[int], total: int, detail: str, now: int) -> None:
         self._findings += 1
         if self._findings > _FINDINGS:  # the sums in `broadcasts` go on; only the naming ends
             return
+        viewers = [self._name(slot) for slot in slots[:_NAMED]]
         record = {"kind": "finding", "worker": self.worker, "t": now / 1e9, "what": what, "n": n, "viewers": viewers, "total": total}
         self._records.append({**record, "detail": detail})
 
-    def _write_second(self, batch: Batch, types: Mapping[str, int], now: int) -> None:
+    def _write_second(self, interval: _Interval, now: int) -> None:
         health = self._health.sample(time.monotonic())
-        self.frames += len(batch.message)
+        self.frames += interval.frames
         self._records.append(
             {
                 "kind": "second",
@@ -354,14 +399,14 @@ class Station:
                 "t": now / 1e9,
                 "open": len(self._fleet),
                 **self._counters,
-                "frames": len(batch.message),
-                "bytes": batch.bytes,
-                "reads": batch.reads,
-                "shared_reads": batch.shared,
-                "parsed": batch.parsed,
-                "stamped": batch.stamped,
-                "types": dict(types),
-                "invalid": self._invalid,
+                "frames": interval.frames,
+                "bytes": interval.bytes,
+                "reads": interval.reads,
+                "shared_reads": interval.shared,
+                "parsed": interval.parsed,
+                "stamped": self._fleet.stamped,
+                "types": interval.types,
+                "invalid": interval.invalid,
                 "latency": self._latency.encode(),
                 "lag": self._lag.encode(),
                 "slip": _histogram(self.slips).encode(),
