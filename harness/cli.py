@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from harness.bundled import BundledServer, ServerSize
+from harness.conformance import cli as gate
 from harness.errors import ExitCode, HarnessError, UsageError
 from harness.journal import RunFolder, find_run, new_run_folder
 from harness.locust_run import LocustRun, scenario_file
@@ -90,24 +91,31 @@ def bench(
         raise typer.Exit(run.execute(str(server.ready)))
 
 
+def _page(folder: Path) -> Path:
+    from harness.report import render
+
+    return render(folder)
+
+
+gate.pages.append(_page)
+app.command()(gate.check)
+
+
 @app.command()
 def report(
     run: Annotated[str, typer.Argument(help='a run\'s folder or name, or "latest"')] = "latest",
     reports: Annotated[Path, typer.Option(envvar="ROADMAP_REPORTS", help="where run folders lie")] = Path("reports"),
 ) -> None:
-    """Analyse a run folder again, write its verdicts.json and index.html, and print the verdict.
+    """Judge a run folder again, of a load run or of the gate, write its page, and print the verdict.
 
     Example: roadmap-harness report latest
     """
-    from harness.analysis.summary import analyse  # pandas and matplotlib take a second to load: only where they are needed
-    from harness.report import render, summary_text
+    from harness.report import rebuild  # pandas and matplotlib take a second to load: only where they are needed
 
-    folder = find_run(run, reports)
-    summary = analyse(folder)
-    page = render(folder)
-    typer.echo(summary_text(summary))
-    typer.echo(f"\nreport: {page}")
-    raise typer.Exit(int(summary.exit_code))
+    made = rebuild(find_run(run, reports))
+    typer.echo(made.text)
+    typer.echo(f"\nreport: {made.page}")
+    raise typer.Exit(made.exit_code)
 
 
 @app.command()

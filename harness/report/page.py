@@ -1,207 +1,86 @@
 """index.html from a run folder, and from nothing else: one file, no script, no network, readable in fifty years.
 
-Everything that came over the wire or from a profile is text and escaped by the template; only our own drawings are markup.
+A folder may hold a load run (its journal), a conformance run (its conformance.json) or both; the page has one head and a part for each.
+Everything that came over the wire or from a profile is text and escaped by the templates; only our own drawings are markup.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import jinja2
+from markupsafe import Markup
 
-from harness.analysis.connections import open_over_time
-from harness.analysis.health import health_timeline
-from harness.analysis.latency import Quantiles, timeline
-from harness.analysis.run import Event
-from harness.analysis.summary import Assessment, assess
-from harness.journal import RunFolder
-from harness.report import figures, words
-from harness.verdict import Benchmark, Overall, Verdict
-from schemas import load_contract, load_readings
+from harness.errors import UsageError
+from harness.journal import RunFolder, read_journal
+from harness.report.gate_cards import gate_troubles
+from harness.report.gate_file import Gate, read_gate
+from harness.report.gate_head import gate_head
+from harness.report.gate_part import gate_body
+from harness.report.gate_words import ROOMY
+from harness.report.head import Head, joined
+from harness.report.shell import style, template
 
-__all__ = ["html", "render"]
+if TYPE_CHECKING:
+    from harness.analysis.summary import Assessment
 
-_FIRST = (Verdict.FAIL, Verdict.WARN, Verdict.INCONCLUSIVE, Verdict.INFO, Verdict.NOT_TESTABLE, Verdict.PASS)
-_EVENTS = 300
+__all__ = ["GATE_SCENARIO", "MOST", "has_load_run", "html", "render"]
 
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """One of the numbers that a reader looks for first."""
-
-    label: str
-    value: str
-    against: str
-    verdict: Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """An event or a reading of the instrument in words."""
-
-    when: str
-    what: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Gauge:
-    """One figure of the instrument's fitness beside what it may be."""
-
-    name: str
-    seen: str
-    allowed: str
-    fit: bool | None
+GATE_SCENARIO = "conformance"
+"""What the journal that the gate leaves beside its result calls its scenario."""
+MOST = 2_900_000
+"""Bytes that a page may take; what a run says beyond it stays in the run folder's other files."""
 
 
 def render(folder: Path) -> Path:
-    """Write index.html into a run folder, whole or not at all, and answer its path. Raises HarnessError where there is no journal to
-    read. The same folder gives the same bytes."""
-    path = RunFolder(Path(folder)).report
+    """Write index.html into a run folder, whole or not at all, and answer its path. The same folder gives the same bytes.
+
+    Raises HarnessError where there is neither a load run's journal nor a gate's result to read.
+    """
+    folder = Path(folder)
+    gate = read_gate(folder)
+    load = None
+    if has_load_run(folder, gate):
+        from harness.analysis.summary import assess  # pandas takes a second to load, and a conformance run needs none of it
+
+        load = assess(folder)
+    path = RunFolder(folder).report
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(html(assess(Path(folder))), "utf-8")
+    draft.write_text(html(load, gate), "utf-8")
     draft.replace(path)
     return path
 
 
-def html(assessment: Assessment) -> str:
-    """The page as text."""
-    run, summary = assessment.run, assessment.summary
-    limits = load_contract().benchmark
-    drawings = {
-        "percentiles": figures.percentiles(summary.latency, limits.latency),
-        "latency": figures.latency_over_time(timeline(run), limits.latency),
-        "connections": figures.connections(open_over_time(run), run.phases, summary.connections.asked),
-        "memory": figures.memory(summary.memory, limits.bytes_per_connection),
-        "health": figures.health(health_timeline(run), assessment.fitness),
-    }
-    by = {benchmark.id: benchmark for benchmark in summary.benchmarks}
-    return _template().render(
-        css=_style(),
-        s=summary,
-        word=_word(summary.verdict, summary.cut_short),
-        tiles=_tiles(by, summary.connections.asked),
-        troubled=[b for b in summary.benchmarks if b.verdict in (Verdict.FAIL, Verdict.WARN)],
-        benchmarks=sorted(summary.benchmarks, key=lambda b: _FIRST.index(b.verdict)),
-        quantiles=_quantiles(assessment),
-        drawings=drawings,
-        gauges=_gauges(assessment),
-        events=[_told(event, run.phases.started) for event in run.events[:_EVENTS]],
-        events_left=max(0, len(run.events) - _EVENTS),
-        readings=_readings(run.header.get("readings") or {}),
-        environment=_environment(run.header, run.workers),
-        git=_git(run.header.get("git")),
-        seed=run.header.get("seed"),
-        problems=run.problems,
-        types=run.types,
-        limits=limits,
-        fitness=assessment.fitness,
-        words=words,
-    )
+def has_load_run(folder: Path, gate: Gate | None) -> bool:
+    """Whether the folder's journal is a load run's. A folder without a gate's result can only be one. Raises HarnessError where the
+    journal cannot be read."""
+    if gate is None:
+        return True
+    return RunFolder(folder).journal.is_file() and read_journal(folder).header.get("scenario") != GATE_SCENARIO
 
 
-@cache
-def _template() -> jinja2.Template:
-    loader = jinja2.PackageLoader("harness.report", "templates")
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("index.html.j2")
+def html(load: Assessment | None, gate: Gate | None = None) -> str:
+    """The page as text. Raises UsageError when there is neither."""
+    heads: list[Head] = []
+    troubles: list[Markup] = []
+    bodies: list[Markup] = []
+    if load is not None:
+        from harness.report.load_part import load_body, load_head, load_troubles  # matplotlib, likewise
+
+        heads, troubles, bodies = [load_head(load)], [load_troubles(load)], [load_body(load)]
+    if gate is None:
+        return _page(heads, troubles, bodies)
+    heads = [gate_head(gate), *heads]
+    for room in ROOMY:
+        text = _page(heads, [gate_troubles(gate, room), *troubles], [gate_body(gate, room), *bodies])
+        if len(text.encode()) <= MOST:
+            break
+    return text
 
 
-@cache
-def _style() -> str:
-    return resources.files("harness.report").joinpath("templates/style.css").read_text("utf-8")
-
-
-def _word(verdict: Overall, cut_short: bool) -> str:
-    return f"{verdict}, cut short" if cut_short and verdict is not Overall.PASS else str(verdict)
-
-
-def _tiles(by: Mapping[str, Benchmark], asked: int) -> list[Tile]:
-    latency, held, rate, delivery, memory = (by[k] for k in ("latency", "connections", "broadcast_rate", "delivery", "memory"))
-    owed = f"of {words.count(delivery.samples)} owed" if delivery.samples else "nothing was owed"
-    fewer = f", {words.count(asked)} asked" if asked < (held.limit or 0) else ""
-    return [
-        Tile("Vote to broadcast, p99", words.measured(latency), f"limit {words.limit(latency)}", latency.verdict),
-        Tile("Connections held", words.measured(held), f"contract {words.limit(held)}{fewer}", held.verdict),
-        Tile("Broadcasts a second", words.measured(rate), f"contract {words.limit(rate)}", rate.verdict),
-        Tile("Delivered", words.measured(delivery), owed, delivery.verdict),
-        Tile("Memory a connection", words.measured(memory), f"contract {words.limit(memory)}", memory.verdict),
-    ]
-
-
-def _quantiles(assessment: Assessment) -> list[tuple[str, str, Quantiles]]:
-    figures_ = assessment.summary.latency
-    health = assessment.summary.health
-    return [
-        ("Vote due to broadcast arrived", "headline; one sample a delivery", figures_.headline),
-        ("API call to message timestamp", "the contract's own; one a broadcast", figures_.stamped),
-        ("First to last arrival of a broadcast", "fan-out; one a broadcast", figures_.spread),
-        ("API call to its answer", "one a vote", figures_.api),
-        ("Vote due to API call", "schedule slip, ours; one a vote", health.slip),
-        ("Arrived to read", "generator lag, ours; one a read", health.lag),
-    ]
-
-
-def _gauges(assessment: Assessment) -> list[Gauge]:
-    health, fitness = assessment.summary.health, assessment.fitness
-    step = max((abs(step) for step in health.clock_steps), default=0.0)
-    timed = (
-        ("Schedule slip, p99", health.slip.p99, fitness.slip_p99),
-        ("Schedule slip, worst", health.slip.max, fitness.slip_max),
-        ("Generator lag, p99", health.lag.p99, fitness.lag_p99),
-        ("Longest stall of the loop", health.stall, fitness.stall),
-        ("Worst clock step", step, fitness.clock_step),
-    )
-    gauges = [
-        Gauge(name, words.time(seen), f"≤ {words.time(allowed)}", None if seen is None else seen <= allowed)
-        for name, seen, allowed in timed
-    ]
-    starved = (health.busy_share or 0.0) > fitness.busy_share and (health.lag.p99 or 0.0) > fitness.busy_lag
-    busy = f"≤ {words.percent(fitness.busy_share)} of the seconds, or lag p99 ≤ {words.time(fitness.busy_lag)}"
-    name = f"Seconds with the host above {words.percent(fitness.busy_above)} CPU"
-    gauges.append(Gauge(name, words.percent(health.busy_share), busy, None if health.busy_share is None else not starved))
-    return gauges
-
-
-def _told(event: Event, started: float) -> Told:
-    detail = ", ".join(f"{key} {_moment(value, started)}" for key, value in event.detail.items())
-    return Told(f"{event.t - started:+.1f} s", event.name.replace("_", " "), detail)
-
-
-def _moment(value: object, started: float) -> str:
-    # A time of the plan says more as the second of the run than as seconds since 1970.
-    if isinstance(value, float) and abs(value - started) < 1e6:
-        return f"{value - started:+.1f} s"
-    return str(value)
-
-
-def _readings(given: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    known = {reading.key: reading for reading in load_readings().values()}
-    rows = []
-    for key, value in given.items():
-        reading = known.get(str(key))
-        question = f"{reading.id}: {reading.question}" if reading else str(key)
-        meaning = str(reading.permitted.get(str(value), "")) if reading else ""
-        rows.append((question, str(value), meaning))
-    return rows
-
-
-def _environment(header: Mapping[str, Any], workers: int) -> list[tuple[str, str]]:
-    machine = header.get("machine") or {}
-    rows = [("workers of the generator", str(workers))]
-    rows += [(str(key).replace("_", " "), words.size(value) if key == "memory_bytes" else str(value)) for key, value in machine.items()]
-    rows += [(str(key), str(value)) for key, value in (header.get("versions") or {}).items()]
-    rows += [(f"parameter {str(key).replace('_', ' ')}", str(value)) for key, value in (header.get("parameters") or {}).items()]
-    return [*rows, ("exclusive clock", "yes" if header.get("exclusive_clock") else "no")]
-
-
-def _git(git: object) -> str:
-    if not isinstance(git, Mapping) or not git.get("revision"):
-        return "not under version control"
-    return f"{git['revision']}{' with uncommitted changes' if git.get('dirty') else ''}"
+def _page(heads: list[Head], troubles: list[Markup], bodies: list[Markup]) -> str:
+    if not heads:
+        raise UsageError("there is nothing to report", "run folder", "name the folder of a load run or of a conformance run")
+    head = joined(heads)
+    return template("page.html.j2").render(css=Markup(style()), head=head, troubles=troubles, bodies=bodies)  # noqa: S704 - our own file

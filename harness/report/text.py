@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from harness.analysis.summary import Summary
+from collections import Counter
+from typing import TYPE_CHECKING
+
 from harness.report import words
+from harness.report.gate_file import Gate
+from harness.report.gate_words import rank, verdict_word
 from harness.verdict import Verdict
 
-__all__ = ["summary_text"]
+if TYPE_CHECKING:
+    from harness.analysis.summary import Summary
+
+__all__ = ["gate_text", "summary_text"]
 
 _ORDER = (Verdict.FAIL, Verdict.WARN, Verdict.PASS, Verdict.INFO, Verdict.INCONCLUSIVE, Verdict.NOT_TESTABLE)
 
@@ -34,6 +41,28 @@ def summary_text(summary: Summary) -> str:
     ]
     lines.append("")
     lines.append(f"  {summary.target} {summary.url}, {summary.scenario}, {words.moment(summary.started)}, {words.span(summary.seconds)}")
+    return "\n".join(_safe(line) for line in lines) + "\n"
+
+
+def gate_text(gate: Gate) -> str:
+    """The verdict, what is broken or open with the command that runs it again, and the counts; control characters are stripped."""
+    lines = [f"{verdict_word(gate.exit_code)}: {gate.reason}"]
+    lines += [f"  !     {problem}" for problem in gate.problems]
+    told = sorted((each for each in gate.selected if rank(each) < rank(None)), key=rank)
+    for each in told:
+        telling = each.telling
+        lines.append(f"  {each.verdict or '':<5} {each.id} ({each.level}): {each.statement}")
+        if telling is not None and telling.observed and not each.stale:
+            lines.append(f"        expected {telling.expected}; observed {telling.observed}")
+        elif each.reason:
+            lines.append(f"        {each.reason}")
+        if each.command:
+            lines.append(f"        {each.command}")
+    counted = Counter(each.verdict for each in gate.selected)
+    lines += ["", "  " + ", ".join(f"{counted[verdict]} {verdict}" for verdict in Verdict if counted[verdict])]
+    where = f"{gate.target.get('name', '')} {gate.target.get('ws_url', '')}"
+    tested, selected = gate.coverage
+    lines.append(f"  {tested} of {selected} selected clauses tested; {where}, {words.moment(gate.started)}, {words.span(gate.duration)}")
     return "\n".join(_safe(line) for line in lines) + "\n"
 
 

@@ -5,14 +5,22 @@ A missing number is never shown as 0.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 from harness.verdict import Benchmark
 
-__all__ = ["MISSING", "count", "limit", "margin", "measured", "moment", "percent", "size", "span", "time"]
+__all__ = ["MISSING", "count", "limit", "margin", "measured", "moment", "percent", "size", "span", "time", "visible"]
 
 MISSING = "–"
 _NARROW = "\u202f"
+# Controls, format characters that reorder or hide text (bidirectional marks, zero widths), and halves of surrogate pairs.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffc\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    """The text with every character that a reader would not see, or that would move what he sees, written as its number."""
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
 def time(seconds: float | None) -> str:

@@ -1,0 +1,1 @@
+"""The checks, one module a section of the contract, and unchecked.toml for the clauses that have none."""

@@ -1,0 +1,103 @@
+"""Starts pytest with the plugin as a process of its own, reads its progress, and ends it when its time is over, whatever it does.
+
+A process apart keeps the caller's pytest, plugins and settings out of the gate, and can always be ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from harness.conformance.plugin import PROGRESS
+
+__all__ = ["CHECKS", "Passed", "run_pass"]
+
+CHECKS = Path(__file__).parent / "checks"
+_INTERNAL = 3  # pytest's own exit status for an error of its own; 2 is an interrupt, 4 and 5 are usage and nothing collected
+_LAST_LINES = 15
+
+
+class Passed:
+    """How one pass ended: pytest's status, None when it was ended by us; `tail` is what it said last."""
+
+    def __init__(self, status: int | None, tail: str) -> None:
+        self.status = status
+        self.tail = tail
+
+    @property
+    def problem(self) -> str | None:
+        """A sentence when the pass itself went wrong; a broken clause is no such thing."""
+        if self.status is None:
+            return "the checks did not end in time and were stopped; what they had found until then is kept"
+        if self.status == _INTERNAL or self.status < 0 or (self.status == 4 and "ERROR" in self.tail):
+            return f"the run of the checks failed (pytest status {self.status}): {self.tail}"
+        return None
+
+
+def run_pass(
+    arguments: Sequence[str], paths: Sequence[Path], folder: Path, name: str, seconds: float, progress: Callable[[str], None]
+) -> Passed:
+    """Run pytest over the checks and `paths` with the plugin's `arguments`; at most `seconds`. `progress` gets "PASS HS-01" lines."""
+    settings = folder / "pytest.ini"
+    settings.write_text("[pytest]\naddopts =\nmarkers =\n", "utf-8")
+    command = [sys.executable, "-m", "pytest", "-p", "harness.conformance.plugin", "-p", "xdist", "-p", "no:cacheprovider"]
+    command += ["-c", str(settings), "--rootdir", str(CHECKS), "-s", "-q", "--tb=short", "--no-header", "--run-folder", str(folder)]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")} | {
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"
+    }
+    lines: list[str] = []
+    with (folder / f"pytest-{name}.log").open("w", encoding="utf-8", errors="replace") as log:
+        process = subprocess.Popen(
+            [*command, *arguments, str(CHECKS), *map(str, paths)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=environment,
+            start_new_session=True,
+        )
+
+        def relay() -> None:
+            for line in process.stdout or ():
+                log.write(line)
+                before, mark, said = line.partition(PROGRESS)
+                if mark:
+                    progress(said.strip())
+                elif before.strip():
+                    lines.append(before.rstrip())
+
+        reader = threading.Thread(target=relay, daemon=True)
+        reader.start()
+        try:
+            status: int | None = _wait(process, seconds)
+        finally:
+            _end(process)
+            reader.join(5.0)
+            if process.stdout is not None:
+                process.stdout.close()
+    return Passed(status, " / ".join(line for line in lines[-_LAST_LINES:]))
+
+
+def _wait(process: subprocess.Popen[str], seconds: float) -> int | None:
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(max(0.0, min(1.0, deadline - time.monotonic())))
+        if time.monotonic() >= deadline:
+            return None
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """The whole group: xdist's workers too."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(10.0)

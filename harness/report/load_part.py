@@ -1,0 +1,203 @@
+"""What the page says of a load run: its first screen, what was missed and what to do, and the measurements with their drawings.
+
+The figures are the analysis' own; here they are only picked and put into words. What came over the wire or from a profile is text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from harness.analysis.connections import open_over_time
+from harness.analysis.health import health_timeline
+from harness.analysis.latency import Quantiles, timeline
+from harness.analysis.run import Event
+from harness.analysis.summary import Assessment
+from harness.report import figures, words
+from harness.report.head import Head, Tile
+from harness.report.shell import template
+from harness.verdict import Benchmark, Overall, Verdict
+from schemas import load_contract, load_readings
+
+__all__ = ["load_body", "load_head", "load_troubles"]
+
+_FIRST = (Verdict.FAIL, Verdict.WARN, Verdict.INCONCLUSIVE, Verdict.INFO, Verdict.NOT_TESTABLE, Verdict.PASS)
+_EVENTS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event or a reading of the instrument in words."""
+
+    when: str
+    what: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """One figure of the instrument's fitness beside what it may be."""
+
+    name: str
+    seen: str
+    allowed: str
+    fit: bool | None
+
+
+def load_head(assessment: Assessment) -> Head:
+    """The first screen."""
+    run, summary = assessment.run, assessment.summary
+    asked = summary.parameters
+    shape = f"{words.count(asked.viewers)} viewers, {words.count(asked.rate)} votes/s, {words.span(asked.duration)} steady"
+    by = {benchmark.id: benchmark for benchmark in summary.benchmarks}
+    unfit = "The instrument was not fit, so nothing is said about the target: no benchmark is called met or missed."
+    return Head(
+        kind=summary.scenario,
+        verdict=str(summary.verdict),
+        word=_word(summary.verdict, summary.cut_short),
+        exit_code=summary.exit_code,
+        target=summary.target,
+        run=summary.run,
+        moment=words.moment(summary.started),
+        sentences=(summary.sentence,),
+        quiet=unfit if summary.verdict is Overall.INVALID else "",
+        facts=(
+            ("Target", summary.url),
+            ("Date", words.moment(summary.started)),
+            ("Duration", words.span(summary.seconds)),
+            ("Load", shape),
+            ("Run", summary.run),
+            ("Seed", str(run.header.get("seed"))),
+            ("Revision", _git(run.header.get("git"))),
+        ),
+        tiles=_tiles(by, summary.connections.asked),
+    )
+
+
+def load_troubles(assessment: Assessment) -> Markup:
+    """Why nothing is judged, and which benchmarks are missed; empty where there is nothing of either."""
+    summary = assessment.summary
+    troubled = [b for b in summary.benchmarks if b.verdict in (Verdict.FAIL, Verdict.WARN)]
+    return Markup(template("load_troubles.html.j2").render(reasons=summary.reasons, troubled=troubled))  # noqa: S704 - with escaping
+
+
+def load_body(assessment: Assessment) -> Markup:
+    """Benchmarks, latency, deliveries, connections, the instrument, events, definitions, readings, environment."""
+    run, summary = assessment.run, assessment.summary
+    limits = load_contract().benchmark
+    drawings = {
+        "percentiles": figures.percentiles(summary.latency, limits.latency),
+        "latency": figures.latency_over_time(timeline(run), limits.latency),
+        "connections": figures.connections(open_over_time(run), run.phases, summary.connections.asked),
+        "memory": figures.memory(summary.memory, limits.bytes_per_connection),
+        "health": figures.health(health_timeline(run), assessment.fitness),
+    }
+    return Markup(  # noqa: S704 - rendered with escaping
+        template("load.html.j2").render(
+            s=summary,
+            benchmarks=sorted(summary.benchmarks, key=lambda b: _FIRST.index(b.verdict)),
+            quantiles=_quantiles(assessment),
+            drawings=drawings,
+            gauges=_gauges(assessment),
+            events=[_told(event, run.phases.started) for event in run.events[:_EVENTS]],
+            events_left=max(0, len(run.events) - _EVENTS),
+            readings=_readings(run.header.get("readings") or {}),
+            environment=_environment(run.header, run.workers),
+            problems=run.problems,
+            types=run.types,
+            limits=limits,
+            words=words,
+        )
+    )
+
+
+def _word(verdict: Overall, cut_short: bool) -> str:
+    return f"{verdict}, cut short" if cut_short and verdict is not Overall.PASS else str(verdict)
+
+
+def _tiles(by: Mapping[str, Benchmark], asked: int) -> tuple[Tile, ...]:
+    latency, held, rate, delivery, memory = (by[k] for k in ("latency", "connections", "broadcast_rate", "delivery", "memory"))
+    owed = f"of {words.count(delivery.samples)} owed" if delivery.samples else "nothing was owed"
+    fewer = f", {words.count(asked)} asked" if asked < (held.limit or 0) else ""
+    return (
+        Tile("Vote to broadcast, p99", words.measured(latency), f"limit {words.limit(latency)}", latency.verdict),
+        Tile("Connections held", words.measured(held), f"contract {words.limit(held)}{fewer}", held.verdict),
+        Tile("Broadcasts a second", words.measured(rate), f"contract {words.limit(rate)}", rate.verdict),
+        Tile("Delivered", words.measured(delivery), owed, delivery.verdict),
+        Tile("Memory a connection", words.measured(memory), f"contract {words.limit(memory)}", memory.verdict),
+    )
+
+
+def _quantiles(assessment: Assessment) -> list[tuple[str, str, Quantiles]]:
+    figures_ = assessment.summary.latency
+    health = assessment.summary.health
+    return [
+        ("Vote due to broadcast arrived", "headline; one sample a delivery", figures_.headline),
+        ("API call to message timestamp", "the contract's own; one a broadcast", figures_.stamped),
+        ("First to last arrival of a broadcast", "fan-out; one a broadcast", figures_.spread),
+        ("API call to its answer", "one a vote", figures_.api),
+        ("Vote due to API call", "schedule slip, ours; one a vote", health.slip),
+        ("Arrived to read", "generator lag, ours; one a read", health.lag),
+    ]
+
+
+def _gauges(assessment: Assessment) -> list[Gauge]:
+    health, fitness = assessment.summary.health, assessment.fitness
+    step = max((abs(step) for step in health.clock_steps), default=0.0)
+    timed = (
+        ("Schedule slip, p99", health.slip.p99, fitness.slip_p99),
+        ("Schedule slip, worst", health.slip.max, fitness.slip_max),
+        ("Generator lag, p99", health.lag.p99, fitness.lag_p99),
+        ("Longest stall of the loop", health.stall, fitness.stall),
+        ("Worst clock step", step, fitness.clock_step),
+    )
+    gauges = [
+        Gauge(name, words.time(seen), f"≤ {words.time(allowed)}", None if seen is None else seen <= allowed)
+        for name, seen, allowed in timed
+    ]
+    starved = (health.busy_share or 0.0) > fitness.busy_share and (health.lag.p99 or 0.0) > fitness.busy_lag
+    busy = f"≤ {words.percent(fitness.busy_share)} of the seconds, or lag p99 ≤ {words.time(fitness.busy_lag)}"
+    name = f"Seconds with the host above {words.percent(fitness.busy_above)} CPU"
+    gauges.append(Gauge(name, words.percent(health.busy_share), busy, None if health.busy_share is None else not starved))
+    return gauges
+
+
+def _told(event: Event, started: float) -> Told:
+    detail = ", ".join(f"{key} {_moment(value, started)}" for key, value in event.detail.items())
+    return Told(f"{event.t - started:+.1f} s", event.name.replace("_", " "), detail)
+
+
+def _moment(value: object, started: float) -> str:
+    # A time of the plan says more as the second of the run than as seconds since 1970.
+    if isinstance(value, float) and abs(value - started) < 1e6:
+        return f"{value - started:+.1f} s"
+    return str(value)
+
+
+def _readings(given: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    known = {reading.key: reading for reading in load_readings().values()}
+    rows = []
+    for key, value in given.items():
+        reading = known.get(str(key))
+        question = f"{reading.id}: {reading.question}" if reading else str(key)
+        meaning = str(reading.permitted.get(str(value), "")) if reading else ""
+        rows.append((question, str(value), meaning))
+    return rows
+
+
+def _environment(header: Mapping[str, Any], workers: int) -> list[tuple[str, str]]:
+    machine = header.get("machine") or {}
+    rows = [("workers of the generator", str(workers))]
+    rows += [(str(key).replace("_", " "), words.size(value) if key == "memory_bytes" else str(value)) for key, value in machine.items()]
+    rows += [(str(key), str(value)) for key, value in (header.get("versions") or {}).items()]
+    rows += [(f"parameter {str(key).replace('_', ' ')}", str(value)) for key, value in (header.get("parameters") or {}).items()]
+    return [*rows, ("exclusive clock", "yes" if header.get("exclusive_clock") else "no")]
+
+
+def _git(git: object) -> str:
+    if not isinstance(git, Mapping) or not git.get("revision"):
+        return "not under version control"
+    return f"{git['revision']}{' with uncommitted changes' if git.get('dirty') else ''}"

@@ -1,0 +1,42 @@
+"""Everything that a run folder says, made again from its files: the page, the text for a terminal and the exit code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.report.gate_file import read_gate
+from harness.report.page import has_load_run, render
+from harness.report.text import gate_text, summary_text
+
+__all__ = ["Rebuilt", "rebuild"]
+
+_WORST_FIRST = (1, 3, 2, 4, 0)  # exit codes: a contract that is broken stays broken, whatever else could not be judged
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """`text` begins with the verdict; `exit_code` is the one that the run's own command ended with, the worse one of two runs."""
+
+    page: Path
+    text: str
+    exit_code: int
+
+
+def rebuild(folder: Path) -> Rebuilt:
+    """Judge a load run again (and write its verdicts.json), take a gate's result as it stands, and write index.html.
+
+    Raises HarnessError where there is neither to read.
+    """
+    folder = Path(folder)
+    gate = read_gate(folder)
+    told: list[tuple[int, str]] = []
+    if gate is not None:
+        told.append((gate.exit_code, gate_text(gate)))
+    if has_load_run(folder, gate):
+        from harness.analysis.summary import analyse  # only where there is a load run: pandas takes a second to load
+
+        summary = analyse(folder)
+        told.append((summary.exit_code, summary_text(summary)))
+    told.sort(key=lambda each: _WORST_FIRST.index(each[0]))
+    return Rebuilt(render(folder), "\n".join(text for _, text in told), told[0][0])

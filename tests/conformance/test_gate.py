@@ -1,0 +1,249 @@
+"""The gate against real targets: the bundled server, which passes, and some that misbehave, which it survives and names."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import unquote
+
+import jsonschema
+import pytest
+from typer.testing import CliRunner
+
+import harness.conformance as conformance
+from harness.conformance.catalogue import Selection
+from harness.conformance.cli import app
+from harness.conformance.gate import RESULT, GateOptions, run_gate
+from harness.conformance.judgement import GateResult
+from harness.errors import ExitCode, LoginRefused, TargetUnreachable, UsageError
+from harness.verdict import Verdict
+from schemas import load_clauses
+from tests.conformance.wrong import GREETING, listening, profile, upgraded
+from tests.server.conftest import Launcher
+
+SECTIONS = Selection(sections=("HS", "CLS"))
+
+
+def gate(target: Path, folder: Path, selection: Selection, **options: object) -> GateResult:
+    return run_gate(str(target), selection, folder / "run", GateOptions(**options))  # type: ignore[arg-type]
+
+
+def told(result: GateResult) -> str:
+    """For the failure of an assertion: what the gate held against the target."""
+    return "\n".join(f"{each.clause.id} {each.verdict} {each.reason}" for each in result.selected) + "\n".join(result.problems)
+
+
+def test_bundled_server_keeps_hs_and_cls(serve: Launcher, tmp_path: Path) -> None:
+    ready = serve(time_scale=0.1).state_dir / "ready.json"
+    sessions = [each["value"] for each in json.loads((ready.parent / "sessions.json").read_text())]
+    result = gate(ready, tmp_path, SECTIONS)
+    assert result.exit_code is ExitCode.PASS, told(result)
+    bad = {Verdict.FAIL, Verdict.WARN, Verdict.INCONCLUSIVE}
+    assert not bad & set(result.verdicts().values()), told(result)
+    not_testable = {id_ for id_, verdict in result.verdicts().items() if verdict is Verdict.NOT_TESTABLE}
+    assert not_testable == {"HS-13", "CLS-08"}  # no wss, and nothing that starts it again
+    assert {each.clause.id for each in result.selected} == {id_ for id_ in load_clauses() if id_.startswith(("HS-", "CLS-"))}
+    data = json.loads((tmp_path / "run" / RESULT).read_text("utf-8"))
+    schema = json.loads((Path(conformance.__file__).parent / "conformance.schema.json").read_text("utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(data)
+    assert data["readings"]["auth_refusal"]["reading"] == "http401"
+    everything = b"".join(path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file())
+    tokens = [unquote(value).rpartition(".")[0] for value in sessions]
+    assert tokens
+    assert not any(secret.encode() in everything for secret in [*sessions, *tokens])
+
+
+def test_fast_profile_leaves_out_what_waits(ready: Path, tmp_path: Path) -> None:
+    result = gate(ready, tmp_path, Selection(clauses=("CLS-05", "HS-01"), profile="fast"))
+    assert result.verdicts() == {"HS-01": Verdict.PASS}
+    left = next(each for each in result.clauses if each.clause.id == "CLS-05")
+    assert not left.selected
+    assert "fast profile" in left.reason
+
+
+def test_two_processes_share_the_work(ready: Path, tmp_path: Path) -> None:
+    result = gate(ready, tmp_path, Selection(clauses=("HS-0*",)), workers=2)
+    assert result.exit_code is ExitCode.PASS, told(result)
+    assert len(list((tmp_path / "run" / "parts").glob("shared-gw*"))) == 2
+    assert set(result.verdicts()) == {f"HS-0{number}" for number in range(1, 10)}
+
+
+def test_checks_of_the_users_own(ready: Path, tmp_path: Path) -> None:
+    own = tmp_path / "test_own.py"
+    own.write_text(
+        "from harness.conformance import Broken, Inconclusive, Recorded, Stage, clause\n"
+        "@clause('VOTE-12')\n"
+        "def test_broken(stage: Stage) -> None:\n"
+        "    viewer, feature = stage.connect(stage.user(1)), stage.feature()\n"
+        "    mark = viewer.mark()\n"
+        "    stage.vote(stage.user(0), feature)\n"
+        "    stage.absent(viewer, lambda m: m.get('featureId') == feature, since=mark, expected='no VOTE_UPDATE, which is wrong')\n"
+        "@clause('VOTE-05')\n"
+        "def test_should(stage: Stage) -> None:\n"
+        "    raise Broken('one thing', 'another')\n"
+        "@clause('VOTE-06')\n"
+        "def test_absence(stage: Stage) -> None:\n"
+        "    voter, feature = stage.user(0), stage.feature()\n"
+        "    own = stage.connect(voter)\n"
+        "    mark = own.mark()\n"
+        "    stage.vote(voter, feature)\n"
+        "    stage.absent(own, lambda m: m.get('featureId') == feature, since=mark)\n"
+        "@clause('VOTE-07')\n"
+        "def test_info(stage: Stage) -> None:\n"
+        "    raise Broken('nobody', 'somebody')\n"
+        "@clause('VOTE-01')\n"
+        "def test_ours(stage: Stage) -> None:\n"
+        "    raise RuntimeError('a bug of ours')\n"
+        "@clause('VOTE-02')\n"
+        "def test_assertion(stage: Stage) -> None:\n"
+        "    assert stage.user(0) == stage.user(1)\n"
+        "@clause('SEC-05')\n"
+        "def test_missing_fence(stage: Stage) -> None:\n"
+        "    viewer = stage.connect(stage.user(0))\n"
+        "    viewer.blackhole()\n"
+        "    stage.absent(viewer, lambda m: False, since=0)\n"
+    )
+    result = gate(ready, tmp_path, Selection(sections=("VOTE", "SEC", "GEN")), checks=(own,))
+    verdicts = result.verdicts()
+    assert {id_: verdicts[id_] for id_ in ("VOTE-12", "VOTE-05", "VOTE-06", "VOTE-07", "VOTE-01", "VOTE-02", "SEC-05")} == {
+        "VOTE-12": Verdict.FAIL,
+        "VOTE-05": Verdict.WARN,
+        "VOTE-06": Verdict.PASS,
+        "VOTE-07": Verdict.INFO,
+        "VOTE-01": Verdict.INCONCLUSIVE,
+        "VOTE-02": Verdict.FAIL,
+        "SEC-05": Verdict.INCONCLUSIVE,
+    }, told(result)
+    assert verdicts["GEN-03"] is Verdict.PASS  # the observer saw the votes
+    assert result.exit_code is ExitCode.FAIL
+    broken = next(each for each in result.clauses if each.clause.id == "VOTE-12")
+    assert broken.telling is not None
+    assert any("VOTE_UPDATE" in frame.text and frame.own for frame in broken.telling.frames)
+    assert broken.command.endswith("--clause VOTE-12")
+
+
+def test_baseline_through_the_command_line(ready: Path, tmp_path: Path) -> None:
+    own = tmp_path / "test_own.py"
+    own.write_text("from harness.conformance import Broken, clause\n@clause('HS-01')\ndef test_never(stage):\n    raise Broken('a', 'b')\n")
+    baseline, junit, markdown = tmp_path / "known.toml", tmp_path / "junit.xml", tmp_path / "summary.md"
+    common = [str(ready), "--clause", "HS-01", "--clause", "HS-02", "--reports", str(tmp_path / "reports"), "--baseline", str(baseline)]
+    runner = CliRunner()
+    first = runner.invoke(app, [*common, "--checks", str(own), "--update-baseline", "--junit", str(junit), "--markdown", str(markdown)])
+    assert first.exit_code == 0, first.output
+    assert 'clause = "HS-01"' in baseline.read_text()
+    assert 'skipped="1"' in junit.read_text()
+    assert "HS-01" in markdown.read_text()
+    cured = runner.invoke(app, common)
+    assert cured.exit_code == 1, cured.output
+    assert "take the entries out" in cured.output
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(TargetUnreachable):
+        gate(profile(tmp_path, port), tmp_path, SECTIONS)
+
+
+def test_a_target_that_accepts_and_says_nothing(tmp_path: Path) -> None:
+    began = time.monotonic()
+    with listening(lambda sock: time.sleep(60)) as port, pytest.raises(TargetUnreachable):
+        gate(profile(tmp_path, port), tmp_path, SECTIONS)
+    assert time.monotonic() - began < 60
+
+
+def test_sessions_that_are_not_taken(ready: Path, tmp_path: Path) -> None:
+    port = int(json.loads(ready.read_text())["base_url"].rpartition(":")[2])
+    with pytest.raises(LoginRefused):
+        gate(profile(tmp_path, port), tmp_path, SECTIONS)
+
+
+def greet(sock: socket.socket) -> None:
+    sock.sendall(bytes([0x81, len(GREETING)]) + GREETING)
+    sock.settimeout(20)
+    while data := sock.recv(4096):
+        if data[0] & 0x0F == 9:  # a Ping: its payload, masked by the client, goes back unmasked
+            mask, masked = data[2:6], data[6 : 6 + (data[1] & 0x7F)]
+            payload = bytes(byte ^ mask[at % 4] for at, byte in enumerate(masked))
+            sock.sendall(bytes([0x8A, len(payload)]) + payload)
+        elif data[0] & 0x0F == 8:
+            return  # no Close in return
+
+
+def test_a_server_that_lets_everybody_in_and_greets(tmp_path: Path) -> None:
+    with listening(lambda sock: upgraded(sock, greet)) as port:
+        result = gate(profile(tmp_path, port), tmp_path, Selection(clauses=("HS-*", "CLS-01", "GEN-0*")))
+    verdicts = result.verdicts()
+    assert result.exit_code is ExitCode.FAIL
+    for id_ in ("HS-02", "HS-03", "HS-05", "HS-08", "HS-14", "CLS-01", "GEN-02"):
+        assert verdicts[id_] is Verdict.FAIL, told(result)
+    assert verdicts["HS-06"] is Verdict.WARN
+    assert verdicts["HS-01"] is Verdict.PASS
+    assert verdicts["GEN-01"] is Verdict.PASS
+
+
+def flood(sock: socket.socket) -> None:
+    frame = bytes([0x81, 20]) + b'{"type":"PING","x":1}'[:20]
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        sock.sendall(frame * 500)
+
+
+def garbage(sock: socket.socket) -> None:
+    sock.sendall(bytes(range(256)) * 64)
+
+
+@pytest.mark.parametrize("behaviour", [flood, garbage])
+def test_a_flood_and_garbage_are_survived_and_named(tmp_path: Path, behaviour: Callable[[socket.socket], None]) -> None:
+    with listening(lambda sock: upgraded(sock, behaviour)) as port:
+        result = gate(profile(tmp_path, port), tmp_path, Selection(clauses=("HS-02", "HS-14", "GEN-01", "CLS-01")))
+    assert result.exit_code is ExitCode.FAIL, told(result)
+    assert result.verdicts()["HS-02"] is Verdict.FAIL
+    assert result.duration < 90
+
+
+def test_a_target_that_dies_in_mid_suite(tmp_path: Path) -> None:
+    """It answers the pre-flight, and then resets whatever comes."""
+    served = 0
+
+    def dying(sock: socket.socket) -> None:
+        nonlocal served
+        served += 1
+        if served <= 2:
+            upgraded(sock, greet)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with listening(dying) as port:
+        result = gate(profile(tmp_path, port), tmp_path, Selection(sections=("HS",)))
+    assert result.exit_code is ExitCode.UNREACHABLE, told(result)
+    assert "lost" in result.reason
+    assert Verdict.FAIL not in result.verdicts().values()
+
+
+def test_a_hook_that_answers_500(ready: Path, tmp_path: Path) -> None:
+    data = json.loads(ready.read_text())
+    path = tmp_path / "target.toml"
+    path.write_text(
+        f'name = "sick"\nbase_url = "{data["base_url"]}"\ntime_scale = 0.1\n'
+        f'[sessions]\nsource = "cookies-file"\npath = "{data["sessions_file"]}"\n'
+        '[hooks.vote]\nmethod = "POST"\npath = "/api/roadmap/nowhere/{featureId}"\n'
+    )
+    result = gate(path, tmp_path, Selection(clauses=("CLS-09", "HS-01")))
+    assert result.verdicts() == {"HS-01": Verdict.PASS, "CLS-09": Verdict.NOT_TESTABLE}, told(result)
+    sick = next(each for each in result.clauses if each.clause.id == "CLS-09")
+    assert "404" in sick.reason
+    assert sick.telling is not None
+    assert sick.telling.hook == "vote"
+
+
+def test_wrong_selections_are_usage_errors(tmp_path: Path) -> None:
+    for wrong in ({"clauses": ("XX-01",)}, {"sections": ("XX",)}, {"tiers": ("T9",)}, {"levels": ("MAY",)}, {"profile": "slow"}):
+        with pytest.raises(UsageError):
+            Selection(**wrong)
+    with pytest.raises(UsageError):
+        gate(tmp_path / "nothing.toml", tmp_path, SECTIONS)
