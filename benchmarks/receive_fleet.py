@@ -50,7 +50,7 @@ class _Evidence:
 
     def tick(self, *, final: bool = False) -> None:
         feed(self._stats, self._station.tick(final=final))
-        for record in self._station.take_records():
+        for record in self._station.evidence.take():
             self._journal.write(record)
             if record["kind"] == "second":
                 self.latency.merge(Histogram.decode(record["latency"]))

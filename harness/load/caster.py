@@ -84,7 +84,7 @@ class Caster:
         except Exception as problem:  # whatever the transport says: it is evidence, and the next cast must go out
             error = type(problem).__name__
         answered = time.time_ns()
-        self._station.slips.append(max(0.0, (called - due) / 1e3))
+        self._station.evidence.on_cast(max(0.0, (called - due) / 1e3))
         row = (cast.n, due / 1e9, called / 1e9, answered / 1e9, status, count)
         for column, value in zip(self._columns.values(), row, strict=True):
             column.append(value)

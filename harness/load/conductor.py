@@ -25,7 +25,7 @@ from harness.load.prepare import Prepared, target_answers
 from harness.load.settings import Settings
 from harness.measure.clock import ClockWatch, read_clocks
 from harness.measure.plan import VotePlan
-from harness.measure.resources import ResourceProbe
+from harness.measure.resources import ProcessProbe, ResourceProbe
 
 __all__ = ["Conductor"]
 
@@ -88,7 +88,7 @@ class Conductor:
         self._clock = ClockWatch(read_clocks(), _CLOCK_TOLERANCE)
         self._finishing = RLock()
         self._lost_connections: float | None = None
-        self._target_gone = False
+        self._problem = False
         self._progress = 0.0
         self._writing: HarnessError | None = None
         self.error: HarnessError | None = None
@@ -112,7 +112,7 @@ class Conductor:
 
     def on_problem(self, data: dict[str, Any]) -> None:
         self.event("problem", {"text": f"worker {data['worker']}: {data['text']}"})
-        self._workers.setdefault(data["worker"], _Worker(time.monotonic())).status = {"problem": True}
+        self._problem = True
 
     def event(self, name: str, detail: dict[str, Any] | None = None) -> None:
         self._write({"kind": "event", "t": time.time(), "worker": 0, "name": name, "detail": detail or {}})
@@ -185,7 +185,9 @@ class Conductor:
         if self._writing is not None:
             raise _Ended("problem")
         lost = [number for number, worker in self._workers.items() if now - worker.heard > _SILENT]
-        if self._missing() or lost or any("problem" in worker.status for worker in self._workers.values()):
+        if self._problem:
+            raise _Ended("problem")
+        if self._missing() or lost:
             self.event("worker_lost", {"worker": lost[0] if lost else None})
             raise _Ended("worker_lost")
         step = self._clock.check(read_clocks())
@@ -212,7 +214,8 @@ class Conductor:
         while self._probe is not None:
             sample = self._probe.sample(time.time())
             if sample is None:
-                self.event("target_exited" if not self._target_gone else "problem", {"text": self._probe.problem or ""})
+                gone = isinstance(self._probe, ProcessProbe)  # the other probes may be what failed, not the target
+                self.event("target_exited" if gone else "problem", {"text": self._probe.problem or ""})
                 return
             record = {name: getattr(sample, name) for name in ("t", "rss", "pss", "cpu", "descriptors", "threads")}
             self._write({"kind": "target", **record})
@@ -240,7 +243,7 @@ class Conductor:
                 self.event("stopped")
             self._collect()
             gevent.killall([self._sampler, self._syncer])
-            self._close(reason)
+            self._close("problem" if self._problem else reason)
             self.finished = True
             self._runner.send_message(SAVED, {})
             self._judge()

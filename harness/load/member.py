@@ -6,6 +6,7 @@ acknowledged: a worker whose evidence was not saved says so instead of leaving q
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -13,7 +14,7 @@ import gevent
 from gevent.event import Event
 from locust.runners import WorkerRunner
 
-from harness.errors import HarnessError
+from harness.errors import ExitCode, HarnessError
 from harness.load.caster import Caster
 from harness.load.messages import EVIDENCE, FINISH, FLUSHED, PLAN, PROBLEM, SAVED
 from harness.load.settings import Settings
@@ -25,6 +26,8 @@ from harness.target import Target, load_target
 from schemas import load_contract
 
 __all__ = ["Member"]
+
+_LOG = logging.getLogger("roadmap")
 
 _MOST_SOCKETS = 20_000
 _SPARE_DESCRIPTORS = 512
@@ -63,7 +66,7 @@ class Member:
             place = (self.worker, self._workers)
             self.station = Station(target, sessions, place=place, capacity=capacity, timing=timing)
         except HarnessError as error:
-            self.runner.send_message(PROBLEM, {"worker": self.worker, "text": str(error), "code": int(error.exit_code)})
+            self._problem(str(error), error.exit_code)
             return
         self._loop = gevent.spawn(self._report_each_second)
 
@@ -91,6 +94,17 @@ class Member:
         if self._loop is not None:
             self._loop.kill()
         totals: dict[str, int] = {}
+        try:
+            totals = self._wind_down()
+        except Exception as error:
+            _LOG.exception("this process could not hand over all of its evidence")
+            self._problem(f"evidence is missing ({type(error).__name__}: {error})", ExitCode.INVALID)
+        self._push_stats()
+        self.runner.send_message(FLUSHED, {"worker": self.worker, "totals": totals})
+        self.over.set()
+
+    def _wind_down(self) -> dict[str, int]:
+        totals: dict[str, int] = {}
         if self.station is not None:
             if self._caster is not None:
                 self._caster.stop()
@@ -100,9 +114,10 @@ class Member:
             self._send(final=True)
             totals = self.station.totals()
             self.station.shut()
-        self._push_stats()
-        self.runner.send_message(FLUSHED, {"worker": self.worker, "totals": totals})
-        self.over.set()
+        return totals
+
+    def _problem(self, text: str, code: ExitCode) -> None:
+        self.runner.send_message(PROBLEM, {"worker": self.worker, "text": text, "code": int(code)})
 
     def _await_last_deliveries(self) -> None:
         """A run that is stopped in mid-flight still gets what was on its way."""
@@ -124,9 +139,13 @@ class Member:
     # -- evidence
 
     def _report_each_second(self) -> None:
-        while True:
-            gevent.sleep(_RAMP_TICK if self._caster is None else _TICK)
-            self._send()
+        try:
+            while True:
+                gevent.sleep(_RAMP_TICK if self._caster is None else _TICK)
+                self._send()
+        except Exception as error:
+            _LOG.exception("this process cannot go on measuring")
+            self._problem(f"{type(error).__name__}: {error}", ExitCode.INVALID)
 
     def tick(self) -> None:
         """Fold what was read since the last tick into Locust's statistics (called before each of its reports)."""
@@ -138,13 +157,13 @@ class Member:
         if station is None:
             return
         feed(self.runner.stats, station.tick(final=final))
-        records = station.take_records()
+        records = station.evidence.take()
         if caster is not None:
             records += caster.take_records()
         status = {
             "open": station.open,
-            "opened": station.opened,
-            "refused": station.refused,
+            "opened": station.evidence.opened,
+            "refused": station.evidence.refused,
             "done": caster is not None and caster.done,
             "settled": caster is not None and station.settled,
         }

@@ -7,25 +7,24 @@ gevent's loop; what was read is folded in bulk, so nothing is done per frame but
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import gevent
 import numpy as np
 from gevent import get_hub, monkey
 
-from harness.load.digest import PING, Digest, Invalid
-from harness.measure.health import HealthSampler, StallMeter
-from harness.measure.histogram import Histogram
-from harness.measure.ledger import Audience, Finding, Ledger, Settled
+from harness.load.digest import PING, Digest
+from harness.load.evidence import Deliveries, Evidence
+from harness.measure.health import StallMeter
+from harness.measure.ledger import Audience, Ledger
 from harness.measure.plan import VotePlan
 from harness.net.fleet import Batch, Closed, Fleet
 from harness.net.handshake import Opened, Refused, open_websocket
 from harness.target import Session, Target
 from schemas import Limits, load_contract
 
-__all__ = ["Deliveries", "PlanStart", "Station", "Timing"]
+__all__ = ["PlanStart", "Station", "Timing"]
 
 HANDSHAKE_SECONDS = 10.0
 
@@ -33,9 +32,7 @@ _PONG = b'{"type":"PONG"}'
 _STALL_PERIOD = 0.02
 _FOLD_PERIOD = 0.1
 _NAP = 0.002
-_NAMED = 50
 _SPARE_SLOTS = 64
-_FINDINGS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,41 +57,6 @@ class PlanStart:
     def due(self, n: int) -> int:
         """ns since the epoch."""
         return self.epoch + round(self.plan.offset(n) * 1e9)
-
-
-@dataclass(frozen=True, slots=True)
-class Deliveries:
-    """What Locust's own statistics are fed with: `ms` and `bytes` of the deliveries since the last tick, by message type."""
-
-    ms: np.ndarray
-    counts: Mapping[str, int]
-    bytes: int
-
-
-@dataclass(slots=True)
-class _Interval:
-    """Sums of the folds since the last tick; `latency` in ns, `broken` by message number."""
-
-    frames: int = 0
-    bytes: int = 0
-    reads: int = 0
-    shared: int = 0
-    parsed: int = 0
-    invalid: int = 0
-    unmatched: int = 0
-    types: dict[str, int] = field(default_factory=dict)
-    latency: list[np.ndarray] = field(default_factory=list)
-    broken: dict[int, tuple[Invalid, set[int]]] = field(default_factory=dict)
-
-    def add(self, batch: Batch, latency: np.ndarray, types: Mapping[str, int]) -> None:
-        self.frames += len(batch.message)
-        self.bytes += batch.bytes
-        self.reads += batch.reads
-        self.shared += batch.shared
-        self.parsed += batch.parsed
-        self.latency.append(latency)
-        for name, count in types.items():
-            self.types[name] = self.types.get(name, 0) + count
 
 
 @dataclass(slots=True)
@@ -123,23 +85,15 @@ class Station:
             monkey.get_original("select", "epoll")(),
             digest=lambda payload: self._digest(payload),
             replies={PING: _PONG},
-            violation=self._on_violation,
+            violation=lambda slot, text: self.evidence.on_violation(slot, text),
         )
-        self._latency, self._lag = Histogram(), Histogram()
-        self._violations: list[tuple[int, str]] = []
-        self._counters = {"opened": 0, "refused": 0, "closed": 0}
-        self._records: list[dict[str, Any]] = []
-        self._interval = _Interval()
-        self._findings = 0
-        self._unmatched = 0
-        self.frames = 0
+        self.evidence = Evidence(self.worker)
         self.casting_over = False  # then no broadcast of a later cast is to be expected
-        self.opened = 0
-        self.refused = 0
-        self.slips: list[float] = []  # microseconds, of the casts since the last tick
-        self._health = HealthSampler(time.monotonic())
+        self._failure: BaseException | None = None
         self._stalls = StallMeter(time.monotonic(), _STALL_PERIOD)
         self._greenlets = [gevent.spawn(loop) for loop in (self._react, self._fold_often, self._watch_stalls)]
+        for greenlet in self._greenlets:
+            greenlet.link_exception(self._fail)
 
     def _account(self, start: PlanStart | None) -> tuple[Ledger, Digest]:
         timing = self._timing
@@ -177,11 +131,9 @@ class Station:
             tls=self._target.tls_context(),
         )
         if isinstance(outcome, Refused):
-            self._counters["refused"] += 1
-            self.refused += 1
+            self.evidence.on_refused()
             raise ConnectionError(f"{outcome.status or outcome.phase}: {outcome.problem}")
-        self._counters["opened"] += 1
-        self.opened += 1
+        self.evidence.on_opened()
         self._viewers[slot] = _Viewer(slot, session, outcome)
         self._ledger.join(slot, time.time_ns())
         outcome.sock.setblocking(False)
@@ -212,7 +164,7 @@ class Station:
     def begin(self, start: PlanStart) -> None:
         """The plan is known: from here on every broadcast is matched to its cast."""
         self._fold()
-        self._name_broken(time.time_ns())  # the new digest numbers its messages anew
+        self.evidence.name_broken()  # the new digest numbers its messages anew
         self._start = start
         self._slots = len(self._holders) + _SPARE_SLOTS
         self._audiences.clear()
@@ -274,8 +226,8 @@ class Station:
             gevent.sleep(_STALL_PERIOD)
             self._stalls.tick(time.monotonic())
 
-    def _on_violation(self, slot: int, text: str) -> None:
-        self._violations.append((slot, text))
+    def _fail(self, greenlet: Any) -> None:
+        self._failure = greenlet.exception
 
     def shut(self) -> None:
         """Stop reading; nothing is sent."""
@@ -288,37 +240,23 @@ class Station:
     def _fold(self) -> None:
         """Account for what was read since the last fold. Ten times a second: what piles up meanwhile is read late."""
         batch, ended = self._fleet.take()
-        start = self._start
+        start, digest = self._start, self._digest
         if start is not None and not self.casting_over:
             due = (time.time_ns() - start.epoch) / 1e9 * start.plan.rate
             self._ledger.open(min(max(0, int(due) + 1), start.plan.count))
         n = self._ledger.deliver(batch.slot, batch.message, batch.arrived)
-        latency = self._latencies(batch, n)
-        self._latency.record(latency / 1e3)
-        self._lag.record(batch.lag / 1e3)
-        self._on_ends(ended)
-        self._interval.add(batch, latency, self._digest.count(batch.message))
-        self._interval.invalid += int(np.count_nonzero(self._digest.bad(batch.message)))
-        for invalid in self._digest.invalid:
-            self._interval.broken.setdefault(invalid.message, (invalid, set()))
-        self._digest.invalid.clear()
-        for message, (_, slots) in self._interval.broken.items():
-            slots.update(batch.slot[batch.message == message].tolist())
-        if start is not None:
-            self._interval.unmatched += int(np.count_nonzero((n < 0) & self._digest.is_vote(batch.message)))
-
-    def tick(self, *, final: bool = False) -> Deliveries:
-        """Turn what was read since the last tick into records (see `take_records`); returns what Locust is to be told."""
-        self._fold()
-        now = time.time_ns()
-        settled, findings = self._ledger.settle(now, final=final)
-        self._name_broken(now)
-        interval, self._interval = self._interval, _Interval()
-        self._write_settled(settled)
-        self._write_findings(interval, findings, now)
-        self._write_second(interval, now)
-        ms = np.concatenate(interval.latency) / 1e6 if interval.latency else np.empty(0)
-        return Deliveries(ms, interval.types, interval.bytes)
+        strangers = (n < 0) & digest.is_vote(batch.message) if start is not None else n < n
+        self.evidence.on_batch(
+            batch,
+            self._latencies(batch, n),
+            digest.count(batch.message),
+            invalid=int(np.count_nonzero(digest.bad(batch.message))),
+            unmatched=int(np.count_nonzero(strangers)),
+        )
+        self.evidence.on_broken(digest.invalid, batch)
+        digest.invalid.clear()
+        for end in ended:
+            self._on_end(end)
 
     def _latencies(self, batch: Batch, n: np.ndarray) -> np.ndarray:
         """Headline latency (arrived less due) in ns of the deliveries of the steady phase."""
@@ -329,111 +267,29 @@ class Station:
         due = start.epoch + n[steady] * (1e9 / start.plan.rate)
         return np.asarray(batch.arrived[steady] - due)
 
-    def _on_ends(self, ended: list[Closed]) -> None:
-        for end in ended:
-            self._ledger.leave(end.slot, end.at)
-            self._counters["closed"] += 1
-            viewer = self._viewers.pop(end.slot, None)
-            if viewer is not None:
-                viewer.opened.close()
-            if end.by == "server":
-                self._records.append(
-                    {
-                        "kind": "closed",
-                        "worker": self.worker,
-                        "t": end.at / 1e9,
-                        "viewer": self._name(end.slot),
-                        "code": end.code,
-                        "reason": end.reason[:120],
-                        "by": end.by,
-                    }
-                )
+    def _on_end(self, end: Closed) -> None:
+        self._ledger.leave(end.slot, end.at)
+        self.evidence.on_closed(end)
+        viewer = self._viewers.pop(end.slot, None)
+        if viewer is not None:
+            viewer.opened.close()
 
-    def _name(self, slot: int) -> str:
-        return f"w{self.worker}-{slot}"
+    def tick(self, *, final: bool = False) -> Deliveries:
+        """Close the books on what is due and the interval since the last tick; returns what Locust is to be told.
 
-    def _write_settled(self, settled: list[Settled]) -> None:
-        carried = [row for row in settled if row.into is not None]
-        if carried:
-            n, into = [row.n for row in carried], [row.into for row in carried]
-            self._records.append({"kind": "coalesced", "worker": self.worker, "n": n, "into": into})
-        rows = [row for row in settled if row.into is None]
-        if rows:
-            seconds = {key: [_seconds(getattr(row, key)) for row in rows] for key in ("stamped", "first", "last")}
-            counts = ("n", "expected", "delivered", "lost", "duplicated", "reordered", "misdirected")
-            columns = {key: [getattr(row, key) for row in rows] for key in counts}
-            self._records.append({"kind": "broadcasts", "worker": self.worker, **columns, **seconds})
-
-    def _name_broken(self, now: int) -> None:
-        for invalid, slots in self._interval.broken.values():
-            self._finding("invalid", None, sorted(slots), len(slots), f"{invalid.text}: {invalid.example}", now)
-        self._interval.broken.clear()
-
-    def _write_findings(self, interval: _Interval, findings: list[Finding], now: int) -> None:
-        for finding in findings:
-            self._finding(finding.what, finding.n, finding.slots, finding.total, "", now)
-        for slot, text in self._violations:
-            interval.invalid += 1
-            self._finding("invalid", None, [slot], 1, text, now)
-        self._violations.clear()
-        if interval.unmatched:
-            self._unmatched += interval.unmatched
-            record = {"kind": "unmatched", "worker": self.worker, "t": now / 1e9, "frames": interval.unmatched}
-            self._records.append({**record, "example": self._digest.unmatched})
-
-    def _finding(self, what: str, n: int | None, slots: Sequence[int], total: int, detail: str, now: int) -> None:
-        self._findings += 1
-        if self._findings > _FINDINGS:  # the sums in `broadcasts` go on; only the naming ends
-            return
-        viewers = [self._name(slot) for slot in slots[:_NAMED]]
-        record = {"kind": "finding", "worker": self.worker, "t": now / 1e9, "what": what, "n": n, "viewers": viewers, "total": total}
-        self._records.append({**record, "detail": detail})
-
-    def _write_second(self, interval: _Interval, now: int) -> None:
-        health = self._health.sample(time.monotonic())
-        self.frames += interval.frames
-        self._records.append(
-            {
-                "kind": "second",
-                "worker": self.worker,
-                "t": now / 1e9,
-                "open": len(self._fleet),
-                **self._counters,
-                "frames": interval.frames,
-                "bytes": interval.bytes,
-                "reads": interval.reads,
-                "shared_reads": interval.shared,
-                "parsed": interval.parsed,
-                "stamped": self._fleet.stamped,
-                "types": interval.types,
-                "invalid": interval.invalid,
-                "latency": self._latency.encode(),
-                "lag": self._lag.encode(),
-                "slip": _histogram(self.slips).encode(),
-                "cpu": health.cpu,
-                "host_cpu": health.host_cpu,
-                "loop_stall": self._stalls.take(time.monotonic()),
-            }
+        Raises RuntimeError when a loop of this station has died: from then on its silence would pass for the target's.
+        """
+        if self._failure is not None:
+            raise RuntimeError("a loop of the receive path has died") from self._failure
+        self._fold()
+        self.evidence.on_settled(*self._ledger.settle(time.time_ns(), final=final))
+        return self.evidence.second(
+            open_now=len(self._fleet),
+            stamped=self._fleet.stamped,
+            stall=self._stalls.take(time.monotonic()),
+            unmatched_example=self._digest.unmatched,
         )
-        self._latency, self._lag = Histogram(), Histogram()
-        self._counters = dict.fromkeys(self._counters, 0)
-        self.slips.clear()
 
     def totals(self) -> dict[str, int]:
         """Sums for the journal's footer."""
-        return {**asdict(self._ledger.totals), "unmatched": self._unmatched, "frames": self.frames}
-
-    def take_records(self) -> list[dict[str, Any]]:
-        """Journal records since the last call, in order."""
-        records, self._records = self._records, []
-        return records
-
-
-def _histogram(microseconds: list[float]) -> Histogram:
-    histogram = Histogram()
-    histogram.record(np.array(microseconds, np.float64))
-    return histogram
-
-
-def _seconds(nanoseconds: int | None) -> float | None:
-    return None if nanoseconds is None else nanoseconds / 1e9
+        return {**asdict(self._ledger.totals), "unmatched": self.evidence.unmatched, "frames": self.evidence.frames}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from locust.stats import RequestStats, StatsEntry
 
-from harness.load.station import Deliveries
+from harness.load.evidence import Deliveries
 
 __all__ = ["feed"]
 
