@@ -272,7 +272,7 @@ def _loss(first: Mapping[str, Event], footer: Record | None, drained: float | No
         return Loss(told.t, str(told.detail.get("reason") or "no reason was recorded"))
     exited = first.get("target_exited")
     if exited is not None and exited.t < over:
-        return Loss(exited.t, f"its process ended with status {exited.detail.get('status')}")
+        return Loss(exited.t, str(exited.detail.get("text") or "its process has ended"))
     if footer is not None and footer.get("reason") == "target_lost":
         return Loss(float(footer["ended"]), "no reason was recorded")
     return None

@@ -91,7 +91,8 @@ def bundled_profile(ready: Path, *, time_scale: float = 1.0, limits: Mapping[str
             "limits": scaled or data.get("limits", {}),
             "sessions": {"source": "cookies-file", "path": data["sessions_file"]},
             "resources": {"pid": data["pid"], "metrics_url": data["metrics_url"]},
-            "hooks": {"stop": {"command": stop}},
+            # Unannounced, as a session that runs out is: the server has to find out by its own re-validation.
+            "hooks": {"stop": {"command": stop}, "revoke": {"body": {"sessionId": "{sessionId}", "push": False}}},
             **({"tls": {"ca_file": data["ca_file"]}} if "ca_file" in data else {}),
         },
         Where(ready, {}),

@@ -72,8 +72,11 @@ class Outcome:
         return found
 
 
-def locust_command(target: object, reports: Path, *more: str, headless: bool = True, **changes: object) -> list[str]:
-    words = [sys.executable, "-m", "locust", "-f", str(scenario_file("broadcast")), "--target", str(target), "--reports", str(reports)]
+def locust_command(
+    target: object, reports: Path, *more: str, headless: bool = True, file: Path | None = None, **changes: object
+) -> list[str]:
+    locustfile = str(file or scenario_file("broadcast"))
+    words = [sys.executable, "-m", "locust", "-f", locustfile, "--target", str(target), "--reports", str(reports)]
     for name, value in {**_SHAPE, **{key.replace("_", "-"): value for key, value in changes.items()}}.items():
         words += [f"--{name}", str(value)]
     return [*words, *(["--headless", "--only-summary"] if headless else []), *more]

@@ -63,6 +63,15 @@ def test_a_killed_worker_makes_the_run_invalid_not_the_target_guilty(tmp_path: P
     assert done.footer["reason"] == "worker_lost"
 
 
+def test_a_receive_path_that_dies_is_our_fault_and_judges_nobody(tmp_path: Path) -> None:
+    with server(tmp_path) as running:
+        done = run(running.ready, tmp_path, file=Path(__file__).with_name("dead_reader.py"), duration=_LONG)
+    assert done.code == 4, done.output
+    assert done.footer["reason"] == "problem"
+    assert "ZeroDivisionError" in done.output
+    assert {benchmark["verdict"] for benchmark in done.verdicts()["benchmarks"]}.isdisjoint({"PASS", "FAIL", "WARN"})
+
+
 def _ready(folder: Path, **changes: object) -> Path:
     ready = folder / "ready.json"
     sessions = folder / "sessions.json"
