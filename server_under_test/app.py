@@ -26,12 +26,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from schemas import Contract
 from server_under_test import seed
-from server_under_test.api import Api
 from server_under_test.auth import CookieJar
 from server_under_test.errors import StartError
-from server_under_test.hub import Hub
 from server_under_test.identity import Identity
 from server_under_test.metrics import Metrics
+from server_under_test.parts import Parts
 from server_under_test.settings import Settings
 from server_under_test.state import StateDir, bind_is_local, cookie_secret, secret_is_weak
 from server_under_test.store import Store, StoreError
@@ -91,9 +90,24 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
-def _open_store(path: Path) -> Store:
+def _parts(settings: Settings) -> Parts:
+    """What the server is made of: the real classes, unless faults were asked for. Only then is their code imported."""
+    if not settings.faults:
+        return Parts()
+    if not bind_is_local(settings.host):
+        raise StartError(f"--fault breaks the contract on purpose: with it the server listens on loopback only, not on {settings.host}")
+    from server_under_test.faults import faulty_parts, load_faults
+
+    parts = faulty_parts(settings.faults)
+    for name in settings.faults:
+        fault = load_faults()[name]
+        log.critical("FAULT %s: this server breaks %s on purpose. %s", name, fault.clause, fault.summary)
+    return parts
+
+
+def _open_store(kind: type[Store], path: Path) -> Store:
     try:
-        return Store(path, busy_timeout=_BUSY_TIMEOUT)
+        return kind(path, busy_timeout=_BUSY_TIMEOUT)
     except StoreError as error:
         raise StartError(str(error)) from None
 
@@ -159,6 +173,7 @@ async def _listen(settings: Settings, runner: web.AppRunner, tls: ssl.SSLContext
 
 async def serve(settings: Settings, contract: Contract) -> None:
     """Run until SIGTERM or SIGINT. Raises StartError when it cannot begin."""
+    parts = _parts(settings)
     stop = _Exit(asyncio.Event())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -167,20 +182,21 @@ async def serve(settings: Settings, contract: Contract) -> None:
     _raise_descriptor_limit(settings.limits.connections)
     with StateDir(settings.state_dir) as state:
         secret = cookie_secret(settings, state)
-        cookies = CookieJar(contract.cookie, secret, secure=tls is not None)
-        store = _open_store(settings.database or state.path / "roadmap.db")
+        cookies = parts.cookies(contract.cookie, secret, secure=tls is not None)
+        store = _open_store(parts.store, settings.database or state.path / "roadmap.db")
         with contextlib.closing(store):
             try:
                 passwords_strong = seed.prepare(store, state, settings, cookies)
             except StoreError as error:
                 raise StartError(str(error)) from None
             _check_exposure(settings, secret, passwords_strong)
-            await _run(settings, contract, state, store, cookies, tls, stop.asked)
+            await _run(settings, contract, parts, state, store, cookies, tls, stop.asked)
 
 
 async def _run(
     settings: Settings,
     contract: Contract,
+    parts: Parts,
     state: StateDir,
     store: Store,
     cookies: CookieJar,
@@ -191,9 +207,9 @@ async def _run(
         return store.session_by_id(session_id, time.time())
 
     metrics = Metrics()
-    hub = Hub(settings.limits, revalidate=revalidate)
+    hub = parts.hub(settings.limits, revalidate=revalidate)
     metrics.watch(lambda: hub.connections, hub.counters)
-    api = Api(settings, contract, store, hub, cookies, metrics)
+    api = parts.api(settings, contract, store, hub, cookies, metrics)
     http_log = logging.getLogger("server_under_test.http")
     http_log.addFilter(_Discreet())
     runner = web.AppRunner(
@@ -220,13 +236,14 @@ async def _run(
                 "metrics_url": f"{base_url}/metrics",
                 "sessions_file": str(state.sessions),
                 "limits": dataclasses.asdict(settings.limits),
+                **({"faults": settings.faults} if settings.faults else {}),
             },
         )
         log.info("listening on %s; sessions and accounts are in %s", base_url, state.path)
         await asked.wait()
     finally:
         api.stop_accepting()
-        for site in list(runner.sites):
+        for site in list(runner.sites) if parts.door_shuts_first else ():
             await site.stop()
         await hub.stop()
         await runner.cleanup()

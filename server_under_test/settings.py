@@ -45,6 +45,7 @@ class Settings:
     body_bytes: int
     access_log: bool
     log_level: str
+    faults: tuple[str, ...]
     limits: Limits
     secret: str | None = field(repr=False)
     password: str | None = field(repr=False)
@@ -147,6 +148,11 @@ _OPTIONS = (
             "that slow tests run fast"),
 )  # fmt: skip
 _ACCESS_LOG = _Option("access_log", _switch, False, "", "log method, path, status and size of every request")
+_FAULT_HELP = (
+    "break the contract on purpose in this one way, to prove that a check notices; may be given several times. NEVER for a "
+    "server that people use: refused off loopback, said aloud at the start, and no environment variable switches it on. A name "
+    "that does not exist is answered with those that do"
+)
 
 
 def _limit_options(limits: Limits) -> list[_Option]:
@@ -170,7 +176,7 @@ def _parser(options: Sequence[_Option]) -> _Parser:
     parser = _Parser(
         prog="server_under_test",
         description="A server that keeps the Real-Time Roadmap Updates contract.",
-        epilog=f"Every flag is also a variable: {PREFIX}HEARTBEAT_INTERVAL for --heartbeat-interval. "
+        epilog=f"Every flag but --fault is also a variable: {PREFIX}HEARTBEAT_INTERVAL for --heartbeat-interval. "
         f"{PREFIX}SECRET is the cookie secret, {PREFIX}PASSWORD the password of the accounts of a new database; "
         "without them both are made up and kept in the state directory.",
         allow_abbrev=False,
@@ -179,10 +185,11 @@ def _parser(options: Sequence[_Option]) -> _Parser:
         default = "" if option.default is None or option.default == frozenset() else f" (default: {option.default})"
         parser.add_argument(option.flag, metavar=option.metavar, dest=option.name, help=option.help + default)
     parser.add_argument(_ACCESS_LOG.flag, dest=_ACCESS_LOG.name, action="store_const", const="true", help=_ACCESS_LOG.help)
+    parser.add_argument("--fault", metavar="NAME", dest="faults", action="append", default=[], help=_FAULT_HELP)
     return parser
 
 
-def _value(option: _Option, flags: Mapping[str, str | None], environment: Mapping[str, str]) -> Any:
+def _value(option: _Option, flags: Mapping[str, Any], environment: Mapping[str, str]) -> Any:
     raw, source = flags[option.name], option.flag
     if raw is None:
         raw, source = environment.get(option.variable), option.variable
@@ -213,6 +220,7 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str], limi
     return Settings(
         **{"allowed_origins" if name == "allowed_origin" else name: entry for name, entry in value.items()},
         limits=chosen.scaled(scale),
+        faults=tuple(dict.fromkeys(flags["faults"])),
         secret=environment.get(PREFIX + "SECRET"),
         password=environment.get(PREFIX + "PASSWORD"),
     )
