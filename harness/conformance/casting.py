@@ -31,8 +31,9 @@ from schemas import Limits
 __all__ = ["Cast", "capacity_seconds", "cast", "cast_at_capacity", "small_crowd", "undisturbed", "wrong_counts"]
 
 _CASTERS = 48
-_FEATURES = 80  # voted on in turn, where the target lets us make them; else as few as the batch window allows ...
-_APART = 2.0  # ... and where no two votes may be merged so many that seconds lie between them, for a stalled server catches up late
+_FEATURES = 80  # voted on in turn where votes may be merged; where they may not, so many that this lies between two votes on one:
+_APART = 1.0  # seconds; a server that was kept from running catches up late
+_APART_IN_A_CROWD = 2.0
 _VOTERS = 4
 _SMALL = 5  # sockets, where the number does not matter
 _REFUSED = 0.01  # of the votes, that may fail
@@ -50,10 +51,11 @@ _NS = 1_000_000_000
 class Cast:
     """What was cast and what arrived. Rows are votes that the target took, columns the sockets of the crowd.
 
-    called, answered: seconds since the epoch; due: the same, by plan. counts: deliveries of each vote to each socket. most: by a
-    time in seconds, the most frames that came to one socket within any such time. latency: seconds
-    from the call to the arrival, of every first delivery. stamped: seconds from the call to the message's own timestamp, for each
-    vote that arrived, NaN where there is none.
+    called, answered: seconds since the epoch; due: the same, by plan. first: seconds from the call to the first arrival, NaN where none
+    came. counts: deliveries of each vote to each socket. latency: seconds from the call to the arrival, of every first delivery.
+    stamped: seconds from the call to the message's own timestamp, for each vote that arrived, NaN where there is none. batches: frames
+    that held several messages. most: by a time in seconds, the most frames that came to one socket within any such time. ping_gaps:
+    seconds, on every socket, while votes were cast. lag: the harness's own, seconds, see Crowd.lag.
     """
 
     rate: float
@@ -64,6 +66,7 @@ class Cast:
     due: NDArray[np.float64]
     called: NDArray[np.float64]
     answered: NDArray[np.float64]
+    first: NDArray[np.float64]
     counts: NDArray[np.uint8]
     latency: NDArray[np.float64]
     stamped: NDArray[np.float64]
@@ -104,6 +107,12 @@ class Cast:
         if problem is not None:
             raise Inconclusive(f"{what}, but {problem}: run this again on a quiet machine, or with the target on another")
 
+    def blame_stall(self, what: str, seconds: float) -> None:
+        """Raise Inconclusive when this machine stood still for longer than `seconds`, which may be the cause of `what`."""
+        problem = self.host.stalled(seconds)
+        if problem is not None:
+            raise Inconclusive(f"{what}, but {problem}: run this again on a quiet machine, or with the target on another")
+
     def must_be_fit(self) -> None:
         """Raise Inconclusive when too few votes were cast, or too late, to judge what became of them."""
         if not len(self.called):
@@ -125,6 +134,15 @@ class Cast:
 
     # ---- what it shows
 
+    def alone(self, bad: NDArray[np.bool_], soon: float) -> int:
+        """How many of the votes that are `bad` have neighbours on both sides that were told of within `soon` seconds.
+
+        What a starved machine does to one vote it does to its neighbours, so these are the target's.
+        """
+        well = np.where(np.isnan(self.first) | bad, np.inf, self.first)
+        before, after = _nearest(well), _nearest(well[::-1])[::-1]
+        return int((bad & (before < soon) & (after < soon)).sum())
+
     @property
     def missing(self) -> int:
         """Deliveries that did not come."""
@@ -138,17 +156,21 @@ class Cast:
         if self.ended:
             first = self.ended[0]
             text = f"{len(self.ended)} of {sockets} sockets were closed, the first with {first.code} {first.reason}".strip()
-            self.blame_host(text)
+            self.blame_stall(text, stage.limits.heartbeat_timeout / 4)
             raise Broken(f"all sockets open at {self.rate:g} broadcasts a second", text)
         if self.rate_achieved < _KEPT_UP * self.rate:
             self.blame_host(f"only {self.rate_achieved:.0f} votes a second got through")
             raise Broken(f"{self.rate:g} votes a second to be taken", f"{self.rate_achieved:.0f}: {self.answers_in_words}")
-        nowhere = int((self.counts.max(axis=1) == 0).sum()) if sockets else votes
+        untold = self.counts.max(axis=1) == 0
+        nowhere = int(untold.sum())
         partly = self.missing - nowhere * sockets
         if partly:
             share = f"{partly} of {votes * sockets} deliveries are missing, of votes that other sockets were told of"
             raise Broken(f"each of {votes} votes delivered to each of {sockets} sockets", share)
         if nowhere:
+            lost = self.alone(untold, self.plan.feature_period / 2)
+            if lost:
+                raise Broken("each vote broadcast", f"{lost} of {votes} votes had no message, while those before and after them had theirs")
             text = f"{nowhere} of {votes} votes had no message of their own: merged into others, or lost"
             self.blame_host(text)
             raise Broken("each vote broadcast by itself", text)
@@ -177,7 +199,8 @@ def _at_capacity(stage: Stage) -> Cast:
         if refused:
             told = f"only {len(crowd)} of {wanted} sockets opened ({refused[0].text})"
             raise Inconclusive(f"{told}, so the load is not the contract's: see LIM-01")
-        return cast(stage, crowd, float(stage.limits.broadcasts_per_second), capacity_seconds(stage.limits))
+        rate = float(stage.limits.broadcasts_per_second)
+        return cast(stage, crowd, rate, capacity_seconds(stage.limits), apart=_APART_IN_A_CROWD)
 
 
 def undisturbed(stage: Stage, measure: Callable[[], Cast]) -> Cast:
@@ -202,8 +225,10 @@ def small_crowd(stage: Stage) -> Crowd:
 # ---- casting
 
 
-def cast(stage: Stage, crowd: Crowd, rate: float, seconds: float, *, apart: bool = True) -> Cast:
-    """Cast `rate` votes a second before the crowd and gather what arrived. apart: no two votes on a feature within two batch windows."""
+def cast(stage: Stage, crowd: Crowd, rate: float, seconds: float, *, apart: float = _APART) -> Cast:
+    """Cast `rate` votes a second before the crowd and gather what arrived. apart: seconds between two votes on one feature where the
+    target lets us make as many as that takes, and two batch windows at least; 0 lets votes be merged.
+    """
     voters = _voters(stage)
     plan = VotePlan(_features(stage, rate, voters, apart=apart), tuple(voters), rate, seconds, 0.0, seed=1)
     if apart:
@@ -238,9 +263,9 @@ def _voters(stage: Stage) -> dict[str, Session]:
     return {session.user_id or f"voter {number}": session for number, session in enumerate(found)}
 
 
-def _features(stage: Stage, rate: float, voters: dict[str, Session], *, apart: bool) -> tuple[str, ...]:
-    needed = math.floor(2 * stage.limits.batch_window * rate) + 1
-    wanted = max(_FEATURES, needed, math.ceil(_APART * rate) if apart else 0)
+def _features(stage: Stage, rate: float, voters: dict[str, Session], *, apart: float) -> tuple[str, ...]:
+    needed = math.floor(2 * stage.limits.batch_window * rate) + 1 if apart else 1
+    wanted = max(needed, math.ceil(apart * rate)) if apart else _FEATURES
     if stage.target.hook("create") is not None:
         return tuple(stage.feature() for _ in range(wanted))
     there = len(stage.done("list", stage.user()).answer.items) if stage.target.hook("list") is not None else 0
@@ -317,12 +342,13 @@ def _gathered(stage: Stage, crowd: Crowd, plan: VotePlan, book: _Book, began: fl
     taken = np.flatnonzero(book.taken)
     counts = np.zeros((plan.count, len(crowd.seats)), np.uint8)
     latency: list[NDArray[np.float64]] = []
-    stamped = np.full(plan.count, np.nan)
+    first, stamped = np.full(plan.count, np.nan), np.full(plan.count, np.nan)
     for n, number, said in _owners(crowd, plan, book, told, arrivals):
         slot, arrived = arrivals.of(number)
         fresh = counts[n, slot] == 0
         latency.append(arrived[fresh] / _NS - book.called[n])
         np.add.at(counts[n], slot, 1)
+        first[n] = np.nanmin([first[n], float(arrived.min()) / _NS - book.called[n]]) if len(arrived) else first[n]
         stamped[n] = _seconds(said.get("timestamp")) - book.called[n]
     ended = began + plan.duration
     return Cast(
@@ -334,6 +360,7 @@ def _gathered(stage: Stage, crowd: Crowd, plan: VotePlan, book: _Book, began: fl
         due=began + taken / plan.rate,
         called=book.called[taken],
         answered=book.answered[taken],
+        first=first[taken],
         counts=counts[taken],
         latency=np.concatenate(latency) if latency else np.empty(0),
         stamped=stamped[taken],
@@ -397,6 +424,13 @@ def _owners(
             if before:
                 free = [n for n in free if n > before[-1]]
                 yield before[-1], number, told_of
+
+
+def _nearest(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For each place the last finite value before it; infinite where there is none."""
+    at = np.maximum.accumulate(np.where(np.isfinite(values), np.arange(len(values)), -1))
+    before = np.concatenate(([-1], at[:-1]))
+    return np.where(before >= 0, values[before], np.inf)
 
 
 def _most_within(rows: Rows, seconds: float) -> int:

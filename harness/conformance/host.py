@@ -1,13 +1,17 @@
-"""Whether this machine was fit while something was measured: what others took of its processors, and what we took ourselves.
+"""Whether this machine was fit while something was measured: how long the target and we ourselves waited for a processor.
 
-The rule: a break that could come from a starved server or a starved harness is not the target's until the machine is ruled out.
+A server that was ready to run and was not let run is not slow, and a harness that slept too long has no evidence. The kernel counts how
+long each thread waited; where that cannot be read, the share of the processors in use must do. The rule: what a starved machine could
+have caused is not called the target's, and what it could not have caused is.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -15,57 +19,78 @@ from harness.measure.health import host_cpu_seconds
 
 __all__ = ["HostLoad", "HostWatch"]
 
-_OTHERS = 0.2  # of all cores: what others may take before a break is laid at their door
-_FULL = 0.95  # of all cores in use: where it cannot be told who takes them
+_WAITED = 0.15  # of the time that one thread may wait for a processor
+_FULL = 0.95  # of all cores in use, where waiting cannot be read
+_TICK = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class HostLoad:
-    """Shares of all cores, 0 to 1. `target` is None where its process cannot be looked at."""
+    """busy: share of all cores in use, 0 to 1. waited: the longest share of the time that a thread of the target waited for a processor,
+    None where it cannot be read. stall: the longest time that a thread of ours slept beyond its time, seconds.
+    """
 
     busy: float
-    own: float
-    target: float | None
-
-    @property
-    def others(self) -> float | None:
-        """What neither we nor the target used."""
-        return None if self.target is None else max(0.0, self.busy - self.own - self.target)
+    waited: float | None
+    stall: float
 
     @property
     def problem(self) -> str | None:
-        """Why a break seen meanwhile may be this machine's; None when it may not."""
-        others = self.others
-        if others is not None:
-            return f"other work took {others:.0%} of this machine's processors meanwhile" if others > _OTHERS else None
-        return f"this machine's processors were {self.busy:.0%} busy meanwhile" if self.busy > _FULL else None
+        """Why what needs processor time may have been slow without the target's fault; None when it may not."""
+        if self.waited is not None:
+            text = f"the target waited for a processor for {self.waited:.0%} of the time, with {self.busy:.0%} of this machine in use"
+            return text if self.waited > _WAITED else None
+        return f"{self.busy:.0%} of this machine's processors were in use" if self.busy > _FULL else None
+
+    def stalled(self, seconds: float) -> str | None:
+        """Why something that had to happen within a few times `seconds` may not have, without the target's fault; None otherwise."""
+        return f"this machine stood still for {self.stall:.1f} s" if self.stall > seconds else None
 
 
 class HostWatch:
-    """Begins when it is made. pid: the target's process, where it runs on this machine and is known."""
+    """Begins when it is made; `load` ends it. pid: the target's process, where it runs on this machine and is known."""
 
     def __init__(self, pid: int | None) -> None:
         self._pid = pid
         self._cores = os.cpu_count() or 1
+        self._stall = 0.0
+        self._over = threading.Event()
         self._at = time.monotonic()
         self._busy, _ = host_cpu_seconds()
-        self._own = _cpu(None)
-        self._target = None if pid is None else _cpu(pid)
+        self._before = _waited(pid)
+        threading.Thread(target=self._tick, name="host watch", daemon=True).start()
 
     def load(self) -> HostLoad:
         """From the beginning until now."""
-        lasted = max(0.001, time.monotonic() - self._at) * self._cores
+        self._over.set()
+        lasted = max(0.001, time.monotonic() - self._at)
         busy, _ = host_cpu_seconds()
-        own = ((_cpu(None) or 0.0) - (self._own or 0.0)) / lasted
-        now = None if self._pid is None else _cpu(self._pid)
-        target = None if now is None or self._target is None else (now - self._target) / lasted
-        return HostLoad((busy - self._busy) / lasted, own, target)
+        after = _waited(self._pid)
+        shares = [(after[thread] - seconds) / lasted for thread, seconds in self._before.items() if thread in after]
+        return HostLoad(min(1.0, (busy - self._busy) / lasted / self._cores), max(shares, default=None), self._stall)
+
+    def _tick(self) -> None:
+        while not self._over.is_set():
+            slept_at = time.monotonic()
+            self._over.wait(_TICK)
+            self._stall = max(self._stall, time.monotonic() - slept_at - _TICK)
 
 
-def _cpu(pid: int | None) -> float | None:
+def _waited(pid: int | None) -> dict[str, float]:
+    """Seconds that each thread of a process and its children waited for a processor, ready to run; empty where nobody tells."""
+    if pid is None:
+        return {}
     try:
         process = psutil.Process(pid)
-        every = [process, *(process.children(recursive=True) if pid is not None else ())]
-        return float(sum(times.user + times.system for times in (each.cpu_times() for each in every)))
+        pids = [pid, *(child.pid for child in process.children(recursive=True))]
     except psutil.Error:
-        return None
+        return {}
+    waited: dict[str, float] = {}
+    for each in pids:
+        for file in Path(f"/proc/{each}/task").glob("*/schedstat"):
+            try:
+                # On a processor, waiting for one (both ns), and how often it got one: Documentation/scheduler/sched-stats.
+                waited[str(file)] = int(file.read_text("ascii").split()[1]) / 1e9
+            except (OSError, ValueError, IndexError):
+                continue
+    return waited

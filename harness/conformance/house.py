@@ -27,6 +27,7 @@ __all__ = ["SLOT_FREE_WITHIN", "House", "full_house", "hold_seconds"]
 SLOT_FREE_WITHIN = 2.0  # seconds, of LIM-04
 _PROBE_SECONDS = 5.0
 _STRANGERS = 8  # handshakes without a session, of LIM-06
+_BACKLOG = 200  # broadcasts that may be on their way before a vote
 _MADE_FREE = 4  # slots made free for LIM-06: fewer than the strangers could take
 
 
@@ -56,9 +57,9 @@ class House:
     memory_problem: str | None = None
     host: HostLoad | None = None
 
-    def blame_host(self, what: str) -> None:
-        """Raise Inconclusive when this machine may be the cause of `what`."""
-        problem = self.host.problem if self.host is not None else None
+    def blame_stall(self, what: str, seconds: float) -> None:
+        """Raise Inconclusive when this machine stood still for longer than `seconds`, which may be the cause of `what`."""
+        problem = self.host.stalled(seconds) if self.host is not None else None
         if problem is not None:
             raise Inconclusive(f"{what}, but {problem}: run this again on a quiet machine")
 
@@ -128,7 +129,8 @@ def _tell_all(stage: Stage, crowd: Crowd, house: House) -> None:
     except Ending as ending:
         house.vote_problem = str(ending)
         return
-    deadline = time.monotonic() + stage.patience
+    # Late is not absent: an earlier check may have left announcements behind that leave before votes.
+    deadline = time.monotonic() + stage.patience + _BACKLOG / stage.limits.broadcasts_per_second
     while time.monotonic() < deadline and house.told < house.sockets:
         time.sleep(0.05)
         about = [n for n, said in enumerate(crowd.messages) if any(each.get("featureId") == feature for each in said)]

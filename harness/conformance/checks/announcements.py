@@ -22,6 +22,7 @@ __all__ = [
     "edit_fence",
     "everyone",
     "in_time",
+    "must_tell",
     "onlooker",
     "outsiders",
     "refused",
@@ -95,6 +96,13 @@ def edit_fence(stage: Stage, author: Session) -> Fence:
         return updated(feature, "status", status)
 
     return fire
+
+
+def must_tell(stage: Stage, viewer: Connection, wanted: Callable[[Message], bool], what: str, since: int) -> None:
+    """Raises Broken with `what` when it does not come at all; whether it came in time is a clause of its own."""
+    longest = _LATE * stage.contract.benchmark.latency
+    if stage.wait_message(viewer, wanted, longest, since) is None:
+        raise Broken(what, "the connection ended" if viewer.closed is not None else f"nothing of the kind within {longest:g} s", viewer)
 
 
 def told(stage: Stage, viewer: Connection, wanted: Callable[[Message], bool], since: int, see: str, within: float | None = None) -> Seen:

@@ -8,7 +8,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from harness.conformance import Broken, Connection, Inconclusive, Message, NotTestable, Recorded, Stage, clause
-from harness.conformance.checks.announcements import another_admin, edit_fence, everyone, in_time, outsiders, refused, told, unique
+from harness.conformance.checks.announcements import (
+    another_admin,
+    edit_fence,
+    everyone,
+    in_time,
+    must_tell,
+    outsiders,
+    refused,
+    told,
+    unique,
+)
 from harness.target import Session
 from schemas import is_timestamp, validate_server
 
@@ -59,7 +69,7 @@ def test_admin_is_told(stage: Stage) -> None:
         def wanted(message: Message, feature: str = feature) -> bool:
             return message.get("type") == "FEATURE_CREATED" and feature_of(message).get("id") == feature
 
-        stage.expect(viewer, wanted, f"a FEATURE_CREATED with the id that the API returned (status {status})", mark)
+        must_tell(stage, viewer, wanted, f"a FEATURE_CREATED with the id that the API returned (status {status})", mark)
 
 
 @clause("FCRE-02")

@@ -9,7 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from harness.conformance import Message, NotTestable, Stage, clause
-from harness.conformance.checks.announcements import another_admin, edit_fence, everyone, in_time, outsiders, refused, told, unique
+from harness.conformance.checks.announcements import (
+    another_admin,
+    edit_fence,
+    everyone,
+    in_time,
+    must_tell,
+    outsiders,
+    refused,
+    told,
+    unique,
+)
 from harness.target import Session
 
 _VOTES = 12  # by each of two voters at most, around one deletion
@@ -40,7 +50,7 @@ def test_admin_is_told(stage: Stage) -> None:
             stage.update(feature, author, title=unique("Edited"))
         mark = viewer.mark()
         stage.delete(feature, author)
-        stage.expect(viewer, removed(feature), "a FEATURE_DELETED with the id of the feature removed", mark)
+        must_tell(stage, viewer, removed(feature), "a FEATURE_DELETED with the id of the feature removed", mark)
 
 
 @clause("FDEL-02")

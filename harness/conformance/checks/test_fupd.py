@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from harness.conformance import Broken, Connection, Recorded, Stage, clause
-from harness.conformance.checks.announcements import changes_of, edit_fence, everyone, in_time, onlooker, refused, told, unique, updated
+from harness.conformance.checks.announcements import (
+    changes_of,
+    edit_fence,
+    everyone,
+    in_time,
+    must_tell,
+    onlooker,
+    refused,
+    told,
+    unique,
+    updated,
+)
 from harness.target import Session
 
 _DECLARED = ("title", "description", "status")
@@ -17,7 +28,7 @@ def edited(stage: Stage, feature: str, author: Session, *viewers: Connection, **
     stage.update(feature, author, **changes)
     for viewer, mark in zip(viewers, marks, strict=True):
         for key, value in changes.items():
-            stage.expect(viewer, updated(feature, key, value), f"a FEATURE_UPDATE with the new {key}", mark)
+            must_tell(stage, viewer, updated(feature, key, value), f"a FEATURE_UPDATE with the new {key}", mark)
 
 
 @clause("FUPD-01")

@@ -42,12 +42,11 @@ def test_all_are_admitted(stage: Stage) -> None:
     limit = stage.limits.connections
     if house.short:
         others = f" beside {limit - house.wanted} of other checks" if limit > house.wanted else ""
-        house.blame_host(f"only {house.sockets} sockets were admitted")
         raise Broken(f"{limit} sockets admitted", f"{house.sockets}{others}, then {house.short}")
     if house.ended:
         first = house.ended[0]
         text = f"{len(house.ended)} were closed, the first with {first.code} {first.reason}".strip()
-        house.blame_host(text)
+        house.blame_stall(text, stage.limits.heartbeat_timeout / 4)
         raise Broken(f"{house.sockets} sockets alive after {house.held:.0f} s", text)
 
 
@@ -68,10 +67,10 @@ def test_those_inside_are_served(stage: Stage) -> None:
     if house.vote_problem is not None:
         raise Inconclusive(f"no vote could be cast: {house.vote_problem}")
     if house.told < house.sockets:
-        house.blame_host(f"a vote reached {house.told} of {house.sockets} sockets")
+        house.blame_stall(f"a vote reached {house.told} of {house.sockets} sockets", stage.patience / 4)
         raise Broken(f"a vote to reach all {house.sockets} sockets", f"it reached {house.told}")
     if house.pinged < house.sockets:
-        house.blame_host(f"{house.pinged} of {house.sockets} sockets got a PING")
+        house.blame_stall(f"{house.pinged} of {house.sockets} sockets got a PING", stage.limits.heartbeat_interval / 4)
         raise Broken(f"a PING on each of {house.sockets} sockets within {house.held:.0f} s", f"on {house.pinged}")
 
 

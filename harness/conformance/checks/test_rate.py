@@ -471,7 +471,7 @@ def test_above_the_global_limit(stage: Stage) -> None:
     """Far above it no socket is told more than the limit in a second, and what it is told last is right."""
     for _ in range(_TRIES):
         with small_crowd(stage) as crowd:
-            seen = cast(stage, crowd, _FAR_ABOVE * stage.limits.broadcasts_per_second, _near_the_limit(stage.limits), apart=False)
+            seen = cast(stage, crowd, _FAR_ABOVE * stage.limits.broadcasts_per_second, _near_the_limit(stage.limits), apart=0.0)
             wrong = wrong_counts(stage, crowd, seen)
         found = _exceeded(stage, seen)
         if found is None or seen.host.problem is None:
