@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.analysis.merging import merged_votes
 from harness.journal import JournalData, read_journal
 from harness.measure.histogram import Histogram
+from schemas import load_contract
 
 __all__ = ["Event", "Loss", "Parameters", "Phases", "Run", "load_run", "merged"]
 
@@ -177,6 +179,10 @@ def _run(folder: Path, data: JournalData) -> Run:
     target = _rows(_of(data, "target"), _TARGET).sort_values("t", kind="stable", ignore_index=True)
     casts = _columns(_of(data, "casts"), _CASTS).drop_duplicates("n").sort_values("n", ignore_index=True)
     broadcasts = _merge_workers(_columns(_of(data, "broadcasts"), _BROADCASTS))
+    merged = _merged(header, casts, broadcasts)
+    carried = broadcasts["n"].astype(int).isin(merged)
+    broadcasts.loc[carried, "expected"] = broadcasts.loc[carried, "delivered"]
+    broadcasts.loc[carried, "lost"] = 0
     moments = [float(header["started"]), *(event.t for event in events)]
     moments += [float(frame["t"].max()) for frame in (seconds, closed, target) if len(frame)]
     if data.footer is not None:
@@ -202,13 +208,21 @@ def _run(folder: Path, data: JournalData) -> Run:
             int(n): int(into)
             for record in _of(data, "coalesced")
             for n, into in zip(record.get("n", ()), record.get("into", ()), strict=False)
-        },
+        }
+        | merged,
         closed=closed,
         target=target,
-        findings=tuple(_of(data, "finding")),
+        findings=tuple(each for each in _of(data, "finding") if each.get("what") != "lost" or each.get("n") not in merged),
         unmatched=tuple(_of(data, "unmatched")),
         types=types,
     )
+
+
+def _merged(header: Record, casts: pd.DataFrame, broadcasts: pd.DataFrame) -> dict[int, int]:
+    asked, limits = header.get("parameters") or {}, header.get("limits") or {}
+    window = float(limits.get("batch_window") or load_contract().limits.batch_window)
+    features, viewers = int(asked.get("features") or 0), int(asked.get("viewers") or 0)
+    return merged_votes(casts, broadcasts, features=features, window=window, viewers=viewers)
 
 
 def _of(data: JournalData, kind: str) -> Sequence[Record]:
@@ -272,7 +286,7 @@ def _loss(first: Mapping[str, Event], footer: Record | None, drained: float | No
         return Loss(told.t, str(told.detail.get("reason") or "no reason was recorded"))
     exited = first.get("target_exited")
     if exited is not None and exited.t < over:
-        return Loss(exited.t, str(exited.detail.get("text") or "its process has ended"))
+        return Loss(exited.t, str(exited.detail.get("text") or f"its process ended with status {exited.detail.get('status')}"))
     if footer is not None and footer.get("reason") == "target_lost":
         return Loss(float(footer["ended"]), "no reason was recorded")
     return None

@@ -104,7 +104,7 @@ def throughput_figures(run: Run, settle: float) -> Throughput:
     accepted = ((status >= 200) & (status < 300)) | ((status == 0) & (was_heard | carried))
     silent = accepted & known & ~was_heard & ~carried
     seconds = run.phases.steady_seconds
-    distinct = int(was_heard.sum())
+    distinct = int((was_heard & ~carried).sum())
     owed = _owed(run)
     judged = owed if run.phases.loss is None else owed[owed["due"] <= run.phases.loss.t - settle]
     whole, everything = _account(judged), _account(owed)
@@ -117,7 +117,7 @@ def throughput_figures(run: Run, settle: float) -> Throughput:
         failed=int((status >= 500).sum()),
         statuses=_statuses(status[called]),
         distinct=distinct,
-        coalesced=int((carried & ~was_heard).sum()),
+        coalesced=int(carried.sum()),
         silent=int(silent.sum()),
         unsettled=int((accepted & ~known).sum()),
         seconds=seconds,

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import time
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ def header(settings: Settings, prepared: Prepared, workers: int) -> dict[str, An
         "git": git_revision(Path.cwd()),
         "workers": workers,
         "readings": dict(target.readings),
+        "limits": asdict(target.limits),
         "exclusive_clock": True,
     }
 
