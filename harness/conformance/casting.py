@@ -308,8 +308,8 @@ def _run(stage: Stage, plan: VotePlan, voters: dict[str, Session], began: float,
 
 
 def _await_arrivals(stage: Stage, crowd: Crowd, plan: VotePlan, book: _Book) -> None:
-    """Until every vote that was taken may have arrived: no news for a while, or the time for it over."""
-    deadline = time.monotonic() + stage.patience
+    """Until every vote that was taken may have arrived: no news for a while, or twice the time for it over, since late is not lost."""
+    deadline = time.monotonic() + 2 * stage.patience
     quiet_since, before = time.monotonic(), -1
     while time.monotonic() < deadline:
         seen = crowd.deliveries

@@ -300,6 +300,8 @@ def test_one_socket(stage: Stage) -> None:
     inside, outside = stage.feature(), stage.feature()
     others = [stage.connect(audience.sessions[0], name="the same session")]
     others += [stage.connect(session, name="the user's other session") for session in audience.sessions[1:]]
+    # Whoever was let in with this session before may have subscribed: that is no matter of these sockets either.
+    everything(stage, audience.voter, outside, [audience.viewer, *others], "every vote, on a new connection of a client")
     if filtering(stage):
         audience.subscribed([inside], outside)
     else:

@@ -40,34 +40,41 @@ class Play:
         self._counterpart: Counterpart | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None
+        self._my_turn = False
 
     def __enter__(self) -> Play:
-        if self.client.by_hand:
-            self.client.turn.acquire()
+        try:
+            self._start()
+        except BaseException as error:
+            self.__exit__(None, None, None)
+            if isinstance(error, OSError):
+                raise Inconclusive(f"the client could not be served or started: {error.strerror or error}") from None
+            raise
+        return self
+
+    def _start(self) -> None:
+        client = self.client
+        if client.by_hand:
+            self._my_turn = client.turn.acquire()
             # The same address each time: a page under test has one.
-            self._counterpart = Counterpart(self._path, self.client.ports[-1] if self.client.ports else 0)
-            self.client.ports.append(self._counterpart.port)
+            self._counterpart = Counterpart(self._path, client.ports[-1] if client.ports else 0)
+            client.ports.append(self._counterpart.port)
             self._say(f"OPEN {self.url} in a client of yours, or load its page again  ({self.title})")
-            return self
+            return
         self._counterpart = Counterpart(self._path)
         self._output = tempfile.TemporaryFile()
-        try:
-            self._process = subprocess.Popen(
-                self.client.words(self.url), stdin=subprocess.PIPE, stdout=self._output, stderr=subprocess.STDOUT
-            )
-        except OSError as error:
-            self.__exit__(None, None, None)
-            raise Inconclusive(f"the client could not be started: {error.strerror or error}") from None
-        return self
+        self._process = subprocess.Popen(client.words(self.url), stdin=subprocess.PIPE, stdout=self._output, stderr=subprocess.STDOUT)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         process = self._process
         if process is not None:
             _end(process)
-        self.server.stop()
+        if self._counterpart is not None:
+            self._counterpart.stop()
         if self._output is not None:
             self._output.close()
-        if self.client.by_hand:
+        if self._my_turn:
+            self._my_turn = False
             self.client.turn.release()
 
     @property

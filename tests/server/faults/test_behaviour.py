@@ -15,7 +15,7 @@ import pytest
 from schemas import Limits
 from server_under_test.faults import faulty_parts
 from server_under_test.hub import Hub
-from tests.server.ws.live import CONTRACT, LIMITS, Ended, Live, Op, Peer, live, run, until
+from tests.server.ws.live import CONTRACT, LIMITS, Live, Op, Peer, live, run, until
 
 CODES, ERRORS = CONTRACT.close, CONTRACT.errors
 ADD, REMOVE = CONTRACT.messages.vote_actions
@@ -44,13 +44,11 @@ async def answered(peer: Peer) -> list[Any]:
     return found
 
 
-async def ending(peer: Peer) -> int | None:
-    """The code of the Close that ends what comes."""
-    try:
-        while True:
-            await peer.message()
-    except Ended as ended:
-        return ended.code
+async def ending(peer: Peer) -> int:
+    """The code of the Close frame behind whatever else comes."""
+    while (frame := await peer.frame())[0] is not Op.CLOSE:
+        pass
+    return int.from_bytes(frame[1][:2], "big")
 
 
 async def ping_properties(server: Live) -> object:
