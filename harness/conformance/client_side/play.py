@@ -62,7 +62,7 @@ class Play:
             self._say(f"OPEN {self.url} in a client of yours, or load its page again  ({self.title})")
             return
         self._counterpart = Counterpart(self._path)
-        self._output = tempfile.TemporaryFile()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the client, see __exit__
         self._process = subprocess.Popen(client.words(self.url), stdin=subprocess.PIPE, stdout=self._output, stderr=subprocess.STDOUT)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
