@@ -126,10 +126,13 @@ class Cast:
         """Whether all went as it should."""
         late = len(self.latency) and float(self.latency.max()) >= stage.contract.benchmark.latency
         gaps = stage.window(stage.limits.heartbeat_interval)
+        notes = len(stage.notes)
         try:
             self.must_be_whole(stage)
         except Ending:
             return False
+        finally:
+            del stage.notes[notes:]
         return not late and all(float(gap) in gaps for gap in self.ping_gaps)
 
     # ---- what it shows
@@ -152,6 +155,7 @@ class Cast:
         """Broken unless the rate was kept and each vote reached each socket in a message of its own."""
         shape = stage.reading("batch_shape")
         self.must_be_fit()
+        stage.note(self.answers_in_words)
         votes, sockets = self.counts.shape
         if self.ended:
             first = self.ended[0]

@@ -111,10 +111,11 @@ class Stage:
             raise NotTestable("no client was named", "CL")
         return self.ground.client
 
-    def play(self, title: str) -> Play:
-        """A scene with a client of its own, to be used in a with block; shown as this check's evidence."""
+    def play(self, title: str, *, shared: bool = False) -> Play:
+        """A scene with a client of its own, to be used in a with block; shown as this check's evidence unless several checks share it."""
         play = Play(self.client, self.contract.path, title, self.ground.say)
-        self.show(play)
+        if not shared:
+            self.show(play)
         return play
 
     def show(self, play: Play) -> None:

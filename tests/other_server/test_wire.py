@@ -150,13 +150,14 @@ def test_the_rate_limit(server: Start, name: str) -> None:
         limits, feature = play.target.limits, play.feature()
         viewer, sibling = play.connect(play.user(0)), play.connect(play.user(0, 1))
         ask = {"type": "SUBSCRIBE", "featureIds": [feature]}
-        for _ in range(limits.rate_messages):
+        # One message less than the limit: in one set a PONG counts too, and on a busy machine it may fall into this window.
+        for _ in range(limits.rate_messages - 1):
             viewer.send_json(ask)
         play.call("vote", play.user(1), featureId=feature)
         play.told(viewer, feature, "VOTE_UPDATE")
         assert viewer.wait_type("ERROR", 0.0) is None
         # A bucket has filled a little meanwhile: an allowance and one more is over the limit in every model.
-        for _ in range(limits.rate_messages + 1):
+        for _ in range(limits.rate_messages + 2):
             viewer.send_json(ask)
         error = play.error(viewer, CONTRACT.errors.rate_limit_exceeded)
         assert error["context"]["limit"] == limits.rate_messages

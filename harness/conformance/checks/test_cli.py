@@ -6,6 +6,7 @@ Durations are those of the client's own clock: the contract's, times --client-sc
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from harness.conformance import Broken, Inconclusive, NotTestable, Recorded, Stage, clause
 from harness.conformance.client_side import Attempt, Door, Play
@@ -31,7 +32,7 @@ def _series(limits: Limits) -> float:
 
 
 def _patiently(limits: Limits) -> float:
-    """As `_series`, after a loss that it recovered from."""
+    """As `_series`, after a loss that it recovered from; both scenes are played at once."""
     return 2 * _series(limits)
 
 
@@ -131,14 +132,16 @@ def test_gives_up(stage: Stage) -> None:
     """It gives up after the contract's number of failed attempts, and counts anew once it was connected."""
     most = stage.client.rules.reconnect_attempts
     expected = f"{most} attempts, and then none"
-    lost = down(stage)
-    stage.show(lost.play)
-    made = len(lost.attempts)
-    if made == 0:
-        raise Inconclusive("the client never tries again (see CLI-02)")
-    if made != most:
-        raise Broken(expected, f"{made} attempts{_no_end(lost)}; delays: {_listed(delays(lost))}")
-    seen = recovered(stage)
+    with ThreadPoolExecutor(1) as ahead:
+        recovery = ahead.submit(recovered, stage)
+        lost = down(stage)
+        stage.show(lost.play)
+        made = len(lost.attempts)
+        if made == 0:
+            raise Inconclusive("the client never tries again (see CLI-02)")
+        if made != most:
+            raise Broken(expected, f"{made} attempts{_no_end(lost)}; delays: {_listed(delays(lost))}")
+        seen = recovery.result()
     stage.show(seen.play)
     made = len(seen.again.attempts)
     if made != most:
@@ -155,8 +158,7 @@ def test_stays_away(stage: Stage) -> None:
     """A client that said goodbye does not come back."""
     code = stage.contract.close.normal
     with stage.play("leaving") as play:
-        _, delay = calibrated(stage, play)
-        open_now = play.server.live()
+        open_now, delay = calibrated(stage, play)
         play.tell("disconnect", "leave the page")
         play.server.wait(lambda: any(not each.live for each in open_now), stage.client.patience if stage.client.by_hand else _LEAVES)
         attempt = next((each for each in open_now if not each.live), None)
@@ -175,20 +177,21 @@ def test_stays_away(stage: Stage) -> None:
 @clause("CLI-06", waits=_patiently)
 def test_one_socket_a_failure(stage: Stage) -> None:
     """One failure, one new socket: never two attempts at once, never two connections after a recovery."""
-    reading = stage.reading("client_model")
-    lost = down(stage)
-    stage.show(lost.play)
-    if not lost.attempts:
-        raise Inconclusive("the client never tries again (see CLI-02)")
-    said = ""
-    doubled = in_the_air(lost.attempts)
-    if doubled:
-        said = f"attempt {doubled[0].number} began while the one before it was under way, {len(doubled)} such of {len(lost.attempts)}"
-    else:
-        seen = recovered(stage)
-        stage.show(seen.play)
-        if len(seen.back) > 1:
-            said = f"{len(seen.back)} connections open at once after a recovery"
+    reading, said = stage.reading("client_model"), ""
+    with ThreadPoolExecutor(1) as ahead:
+        recovery = ahead.submit(recovered, stage)
+        lost = down(stage)
+        stage.show(lost.play)
+        if not lost.attempts:
+            raise Inconclusive("the client never tries again (see CLI-02)")
+        doubled = in_the_air(lost.attempts)
+        if doubled:
+            said = f"attempt {doubled[0].number} began while the one before it was under way, {len(doubled)} such of {len(lost.attempts)}"
+        else:
+            seen = recovery.result()
+            stage.show(seen.play)
+            if len(seen.back) > 1:
+                said = f"{len(seen.back)} connections open at once after a recovery"
     if said and reading == "sample-buggy":
         raise Recorded(f"as the contract's sample does it: {said}")
     if said:
@@ -205,9 +208,9 @@ def test_invalid_session_ends_it(stage: Stage) -> None:
 
 def _expire(stage: Stage, title: str, announced: dict[str, object] | None) -> None:
     with stage.play(title) as play:
-        _, delay = calibrated(stage, play)
+        open_now, delay = calibrated(stage, play)
         play.set_door(lambda _: Door(stage.contract.auth_refusal_status))
-        for attempt in play.server.live():
+        for attempt in open_now:
             if announced is not None:
                 attempt.send(announced)
             attempt.close(stage.contract.close.session_invalid, "Session expired")

@@ -270,7 +270,7 @@ def test_excess_subscribe_waits(stage: Stage) -> None:
         mark = viewer.mark()
         stage.unvote(voter, outside)
         late = stage.wait_message(viewer, lambda message: message.get("featureId") == outside, 5 * stage.grace, mark)
-        stage.readings["rate_window"] += "; a throttled SUBSCRIBE " + ("takes effect late" if late is not None else "is dropped")
+        stage.note("a throttled SUBSCRIBE " + ("takes effect late" if late is not None else "is dropped"))
 
 
 def _two_votes(stage: Stage, viewer: Connection, voter: Session, outside: str, inside: str) -> Any:
@@ -478,6 +478,7 @@ def test_above_the_global_limit(stage: Stage) -> None:
         found = _exceeded(stage, seen)
         if found is None or seen.host.problem is None:
             break
+    stage.note(f"at {seen.rate_achieved:.0f} votes a second at most {seen.most[1.0]} broadcasts came within 1 s")
     if found is not None:
         seen.blame_host(found.observed)
         raise found

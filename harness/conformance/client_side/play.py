@@ -6,6 +6,7 @@ happened can be shown frame by frame.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import subprocess
 import tempfile
@@ -41,6 +42,7 @@ class Play:
         self._process: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None
         self._my_turn = False
+        self._reap: Callable[[], None] = lambda: None
 
     def __enter__(self) -> Play:
         try:
@@ -64,11 +66,13 @@ class Play:
         self._counterpart = Counterpart(self._path)
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the client, see __exit__
         self._process = subprocess.Popen(client.words(self.url), stdin=subprocess.PIPE, stdout=self._output, stderr=subprocess.STDOUT)
+        self._reap = partial(_end, self._process)
+        atexit.register(self._reap)  # a check that was given up is left behind in its thread, and its client must not be
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        process = self._process
-        if process is not None:
-            _end(process)
+        if self._process is not None:
+            _end(self._process)
+            atexit.unregister(self._reap)
         if self._counterpart is not None:
             self._counterpart.stop()
         if self._output is not None:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Down", "Recovered", "calibrated", "delays", "down", "in_the_air", "misfit", "recovered"]
 
 _HOLD = 0.25  # seconds that a refusal takes at least: far more than two timers of one client lie apart
-_SETTLE = 1.0  # seconds at least in which a client that came back shows how many sockets it has
+_SETTLE = 0.75  # seconds at least in which a client that came back shows how many sockets it has
+_SUBSCRIBES = 2.0  # seconds in which a client subscribes that was told to
 _EARLY = 0.02  # seconds by which a timer may fire before its time, and twentieths of the delay besides
 _JITTER = 0.5  # of a delay, either way: the contract advises jitter and does not say how much
 _MORE = 2  # attempts beyond the contract's, after which a client is not waited for
@@ -59,7 +60,7 @@ def down(stage: Stage) -> Down:
 
 
 def _down(stage: Stage) -> Down:
-    with stage.play("loss") as play:
+    with stage.play("loss", shared=True) as play:
         first = play.first()
         return _lost(stage, play, [first], reset=False)
 
@@ -72,23 +73,22 @@ def recovered(stage: Stage) -> Recovered:
 def _recovered(stage: Stage) -> Recovered:
     client = stage.client
     refused = client.rules.reconnect_attempts - 2
-    with stage.play("loss and recovery") as play:
+    with stage.play("loss and recovery", shared=True) as play:
         first = play.first()
         play.tell("subscribe feature-of-the-check", "open one feature, if your client can watch a single one")
-        play.server.wait(lambda: first.received("SUBSCRIBE"), _SETTLE)
+        play.server.wait(lambda: first.received("SUBSCRIBE"), _SUBSCRIBES)
         closed = _closed(client)
         play.set_door(lambda attempt: OPEN if attempt.number > first.number + refused else closed(attempt))
         first.cut(reset=True)
         number = first.number
         while number <= first.number + refused and (attempt := play.next_attempt(number, stage.within(client.latest))) is not None:
             number = attempt.number
-        opened = play.opened(first.number, within=_SETTLE)
+        opened = play.opened(first.number, within=stage.within(_hold(client)))
         if opened is None:
             tried = len(play.attempts) - first.number
             raise Inconclusive(f"it was to be let in after {refused} refused attempts, and made {tried} (see CLI-02 and CLI-04)")
-        # A second timer of the last failure, if there is one, has fired when the same delay has passed once more.
         failed = max((first_end(each) for each in play.attempts[: opened.number - 1] if each.ended_at is not None), default=opened.at)
-        play.server.wait(lambda: False, max(_SETTLE, opened.at - failed))
+        _settle(play, opened.at - failed)
         back = tuple(play.server.live())
         return Recovered(play, first, back, opened.number - first.number - 1, _lost(stage, play, back, reset=True))
 
@@ -134,8 +134,8 @@ class _Closed:
         return Door(503 if attempt.number % 2 else 0, self.hold)
 
 
-def calibrated(stage: Stage, play: Play) -> tuple[Attempt, float]:
-    """Lose the first connection and let the client come back: the new connection, and how long it took; the fence for a silence.
+def calibrated(stage: Stage, play: Play) -> tuple[list[Attempt], float]:
+    """Lose the first connection and let the client come back: what is open then, and how long it took; the fence for a silence.
 
     Raises Inconclusive when it does not come back: then it says nothing if it does not come back later.
     """
@@ -144,7 +144,14 @@ def calibrated(stage: Stage, play: Play) -> tuple[Attempt, float]:
     back = play.opened(first.number, within=stage.within(stage.client.latest))
     if back is None:
         raise Inconclusive("the client does not come back even after an abnormal close (see CLI-02), so its absence says nothing")
-    return back, back.at - first_end(first)
+    delay = back.at - first_end(first)
+    _settle(play, delay)
+    return play.server.live(), delay
+
+
+def _settle(play: Play, delay: float) -> None:
+    """Until a second timer for the failure that the client came back from, if it has one, has fired too (see CLI-06)."""
+    play.server.wait(lambda: False, max(_SETTLE, delay))
 
 
 # ---- what the attempts say

@@ -53,7 +53,7 @@ class Client:
             case "constant":
                 return BASE
             case "linear":
-                return BASE * (1 + self.failures)
+                return BASE * (1 + self.failures / 2)
         whole = min(BASE * 2**self.failures, CAP)
         return whole * random.uniform(0.6, 1.4) if self.how == "jitter" else whole
 

@@ -20,6 +20,7 @@ class RoadmapWebSocket:
     def __init__(self, url: str, scale: float) -> None:
         self.url, self.scale = url, scale
         self.ws: websocket.WebSocketApp | None = None
+        self.left: list[websocket.WebSocketApp | None] = []
         self.reconnect_attempts = 0
         self.pong_timer: threading.Timer | None = None
         self.lock = threading.RLock()  # a browser runs one handler at a time
@@ -50,12 +51,14 @@ class RoadmapWebSocket:
             if json.loads(text)["type"] == "PING" and self.ws is not None:
                 self.send(type="PONG")
 
-    def on_error(self, _: websocket.WebSocketApp, error: object) -> None:
+    def on_error(self, app: websocket.WebSocketApp, error: object) -> None:
         with self.lock:
-            self.reconnect()
+            if app not in self.left:  # the library calls the end of a connection that we closed an error, a browser does not
+                self.reconnect()
 
-    def on_close(self, _: websocket.WebSocketApp, code: int | None, reason: str | None) -> None:
+    def on_close(self, app: websocket.WebSocketApp, code: int | None, reason: str | None) -> None:
         with self.lock:
+            code = NORMAL if app in self.left else code
             self.stop_ping_pong()
             if code != NORMAL:
                 self.reconnect()
@@ -85,8 +88,11 @@ class RoadmapWebSocket:
     def disconnect(self) -> None:
         with self.lock:
             self.stop_ping_pong()
+            self.left.append(self.ws)
             if self.ws is not None and self.ws.sock is not None:
                 self.ws.sock.close(NORMAL, b"Client disconnect")
+            elif self.ws is not None:
+                self.ws.close()
             self.ws = None
 
     def send(self, **message: object) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 import uvloop
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from schemas import load_contract
 from server_under_test.app import serve
@@ -103,3 +107,22 @@ def test_without_a_fault_nothing_of_them_is_imported() -> None:
             [sys.executable, "-c", code.format(given)], capture_output=True, text=True, timeout=START_DEADLINE, env=environment_of()
         )
         assert (done.stdout.strip(), done.returncode) == (clean, 0), done.stderr
+
+
+def test_a_fault_of_tls_shows_over_tls_alone(start_server: Launcher, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    certificate.cert_chain_pems[0].write_to_path(chain)
+    certificate.private_key_pem.write_to_path(key)
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    secure = start_server(fault="secure-cookie-unread", tls_cert=chain, tls_key=key)
+    plain = start_server(fault="secure-cookie-unread")
+    headers = {"Cookie": f"{secure.session()['name']}={secure.session()['value']}"}
+    with pytest.raises(InvalidStatus) as refused:
+        connect(secure.ws_url, ssl=trust, additional_headers=headers, proxy=None, open_timeout=START_DEADLINE)
+    assert refused.value.response.status_code == load_contract().auth_refusal_status
+    headers = {"Cookie": f"{plain.session()['name']}={plain.session()['value']}"}
+    with connect(plain.ws_url, additional_headers=headers, proxy=None, open_timeout=START_DEADLINE) as opened:
+        opened.ping().wait(START_DEADLINE)
