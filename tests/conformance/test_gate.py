@@ -166,7 +166,7 @@ def greet(sock: socket.socket) -> None:
     sock.sendall(bytes([0x81, len(GREETING)]) + GREETING)
     sock.settimeout(20)
     while data := sock.recv(4096):
-        if data[0] & 0x0F == 9:  # a Ping: its payload, masked by the client, goes back unmasked
+        if len(data) >= 6 and data[0] & 0x0F == 9:  # a Ping: its payload, masked by the client, goes back unmasked
             mask, masked = data[2:6], data[6 : 6 + (data[1] & 0x7F)]
             payload = bytes(byte ^ mask[at % 4] for at, byte in enumerate(masked))
             sock.sendall(bytes([0x8A, len(payload)]) + payload)
