@@ -27,9 +27,10 @@ from harness.conformance.outcome import Inconclusive, NotTestable
 from harness.conformance.stage import Stage
 from harness.errors import UsageError
 from harness.measure.limits import descriptors_needed, raise_descriptors
-from harness.net.fleet import Batch, Closed, Fleet
+from harness.net.fleet import Closed, Fleet
 from harness.net.frames import FrameDecoder, Opcode, close_payload, encode, parse_close
 from harness.net.handshake import Opened, Refused, open_websocket
+from harness.net.reads import Batch
 from harness.target import Session
 from schemas import NotJson, parse
 

@@ -16,7 +16,8 @@ from harness.load.digest import Invalid
 from harness.measure.health import HealthSampler
 from harness.measure.histogram import Histogram
 from harness.measure.ledger import Finding, Settled
-from harness.net.fleet import Batch, Closed
+from harness.net.fleet import Closed
+from harness.net.reads import Batch
 
 __all__ = ["Deliveries", "Evidence"]
 

@@ -19,8 +19,9 @@ from harness.load.evidence import Deliveries, Evidence
 from harness.measure.health import StallMeter
 from harness.measure.ledger import Audience, Ledger
 from harness.measure.plan import VotePlan
-from harness.net.fleet import Batch, Closed, Fleet
+from harness.net.fleet import Closed, Fleet
 from harness.net.handshake import Opened, Refused, open_websocket
+from harness.net.reads import Batch
 from harness.target import Session, Target
 from schemas import Limits, load_contract
 
@@ -78,6 +79,7 @@ class Station:
         self._slots = capacity
         self._viewers: dict[int, _Viewer] = {}
         self._holders: list[Session] = []
+        self.merges = False  # whether the target may merge votes on one feature at any rate
         self._start: PlanStart | None = None
         self._audiences: dict[str, Audience] = {}
         self._ledger, self._digest = self._account(None)
@@ -97,7 +99,7 @@ class Station:
 
     def _account(self, start: PlanStart | None) -> tuple[Ledger, Digest]:
         timing = self._timing
-        above_cap = start is not None and start.plan.rate > self.limits.broadcasts_per_second
+        above_cap = start is not None and (self.merges or start.plan.rate > self.limits.broadcasts_per_second)
         ledger = Ledger(
             slots=self._slots,
             features=len(start.plan.features) if start else 1,

@@ -1,7 +1,7 @@
 """The receive path: one epoll set for all sockets of a process, every byte checked once.
 
-A broadcast is the same bytes on every socket. The first socket to deliver a chunk has it split into frames, and each new payload
-is handed to `digest`, which parses, validates and matches it; for every other socket the chunk is one dictionary look-up. The rule
+A broadcast is the same bytes on every socket. The first socket to deliver a chunk has it unpacked into messages, and each new
+payload is handed to `digest`, which parses, validates and matches it; for every other socket the chunk is one dictionary look-up. The rule
 here: `drain` never blocks, never raises for what a peer did, and keeps no more of a peer's bytes than `Bounds` allows.
 
 The caller owns the waiting (`fileno` becomes readable) and calls `take` about once a second for what was read.
@@ -12,27 +12,22 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-import struct
 import time
-from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from harness.net.frames import CLOSE, TEXT, close_payload, encode
+from harness.net.reads import Batch, Reads
+from harness.net.stream import PROTOCOL_ERROR, Stream
 
-from harness.net.frames import CLOSE, CONTINUATION, PING, PONG, TEXT, close_payload, encode, parse_close
-
-__all__ = ["Batch", "Bounds", "Closed", "Fleet", "Poll"]
+__all__ = ["Bounds", "Closed", "Fleet", "Poll"]
 
 SO_TIMESTAMPNS = getattr(socket, "SO_TIMESTAMPNS", 35)
 _READABLE, _WRITABLE = 1, 4
 _AGAIN = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _EVENTS = 4096
-_SECOND = 1_000_000_000
 _ABNORMAL = 1006
-_PROTOCOL_ERROR = 1002
 
 
 class Poll(Protocol):
@@ -67,35 +62,13 @@ class Closed:
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What was read since the last `take`: one row a delivered message, in the order of reading.
-
-    `slot` and `message` are int32, `arrived` is int64 ns since the epoch; `lag` is int64 ns, one a read (seen less arrived).
-    `shared` counts messages that were not the last of their read: their stamp is that of the last, so they may be read late by
-    at most the lag. `stamped` says whether arrivals are the kernel's.
-    """
-
-    slot: NDArray[np.int32]
-    message: NDArray[np.int32]
-    arrived: NDArray[np.int64]
-    lag: NDArray[np.int64]
-    reads: int
-    bytes: int
-    shared: int
-    parsed: int
-    stamped: bool
-
-
 class _Socket:
     """One viewer's descriptor and what is unfinished on it."""
 
-    __slots__ = ("closing", "fd", "fragments", "outbox", "partial", "receive", "send", "slot")
+    __slots__ = ("closing", "fd", "outbox", "receive", "send", "slot", "stream")
 
-    def __init__(self, fd: int, slot: int, receive: Callable[..., Any], send: Callable[[bytes], int]) -> None:
-        self.fd, self.slot, self.receive, self.send = fd, slot, receive, send
-        self.partial = b""
-        self.fragments: list[bytes] | None = None
+    def __init__(self, fd: int, slot: int, receive: Callable[..., Any], send: Callable[[bytes], int], stream: Stream) -> None:
+        self.fd, self.slot, self.receive, self.send, self.stream = fd, slot, receive, send, stream
         self.outbox = b""
         self.closing: tuple[int, str, str] | None = None
 
@@ -124,21 +97,12 @@ class Fleet:
         self._sockets: dict[int, _Socket] = {}
         self._receive: dict[int, tuple[Callable[..., Any], int]] = {}
         self._known: dict[bytes, int] = {}
-        self._chunks: list[tuple[int, ...]] = []
+        self._chunks: list[list[int]] = []
         self._unfinished: set[int] = set()
         self._closed: list[Closed] = []
         self._parsed = 0
         self.stamped = True
-        self._new_rows()
-
-    def _new_rows(self) -> None:
-        self._slots, self._reads, self._stamps, self._seen, self._sizes = (
-            array("i"),
-            array("i"),
-            bytearray(),
-            array("q"),
-            array("i"),
-        )
+        self._reads = Reads()
 
     # -- membership
 
@@ -165,11 +129,11 @@ class Fleet:
             except OSError:
                 self.stamped = False
             receive, send = native.recvmsg, native.send
-        self._sockets[fd] = _Socket(fd, slot, receive, send)
+        self._sockets[fd] = _Socket(fd, slot, receive, send, Stream(self._digest, self._bounds.message))
         self._receive[fd] = (receive, slot)
         self._poll.register(fd, _READABLE)
         if early:
-            self._row(slot, self._learn(fd, early), len(early), self._clock())
+            self._reads.add(slot, self._learn(fd, early), len(early), self._clock())
 
     def remove(self, sock: Any) -> None:
         """Forget a socket that its owner is about to close."""
@@ -194,8 +158,8 @@ class Fleet:
     def drain(self) -> int:
         """Read every ready socket once. Returns how many were ready."""
         receive, known, unfinished = self._receive, self._known, self._unfinished
-        slots, reads, seen, sizes = self._slots.append, self._reads.append, self._seen.append, self._sizes.append
-        stamps, now, size = self._stamps, self._clock, self._bounds.read
+        rows, now, size = self._reads, self._clock, self._bounds.read
+        slots, reads, seen, sizes, stamps = rows.slot.append, rows.chunk.append, rows.seen.append, rows.size.append, rows.stamps
         ready = self._poll.poll(0, _EVENTS)
         for fd, event in ready:
             if event & _WRITABLE:
@@ -226,15 +190,8 @@ class Fleet:
             if ancillary:
                 stamps += ancillary[0][2]
             else:
-                stamps += _timespec(*divmod(at, _SECOND))
+                rows.stamp(at)
         return len(ready)
-
-    def _row(self, slot: int, number: int, size: int, at: int) -> None:
-        self._slots.append(slot)
-        self._reads.append(number)
-        self._sizes.append(size)
-        self._seen.append(at)
-        self._stamps += _timespec(*divmod(at, _SECOND))
 
     def _answer(self, fd: int, number: int) -> int:
         """A known chunk in which something wants an answer (stored as its complement)."""
@@ -246,95 +203,32 @@ class Fleet:
         return ~number
 
     def _learn(self, fd: int, chunk: bytes) -> int:
-        """Split a chunk that was not seen before; remember it when it stands for itself alone."""
+        """Unpack a chunk that was not seen before; remember it when it stands for itself alone."""
         held = self._sockets[fd]
         self._parsed += 1
-        alone = not held.partial and held.fragments is None
-        messages, plain = self._split(held, held.partial + chunk)
-        if held.partial or held.fragments is not None:
+        said = held.stream.unpack(chunk)
+        if held.stream.unfinished:
             self._unfinished.add(fd)
-            alone = False
         else:
             self._unfinished.discard(fd)
+        for frame in said.answers:
+            self._send(held, frame)
+        if said.goodbye is not None and held.closing is None:
+            held.closing = (*said.closing, "server") if said.closing else (PROTOCOL_ERROR, said.trouble or "", "client")
+            self._send(held, said.goodbye)
+        if said.trouble is not None:
+            self._violation(held.slot, said.trouble)
+            self._receive[fd] = (_discard(held.receive), held.slot)
         number = len(self._chunks)
-        self._chunks.append(messages)
-        wants_answer = any(message in self._replies for message in messages)
-        if alone and plain and len(self._known) < self._bounds.known_chunks:
+        self._chunks.append(said.messages)
+        wants_answer = any(message in self._replies for message in said.messages)
+        if said.plain and len(self._known) < self._bounds.known_chunks:
             self._known[chunk] = ~number if wants_answer else number
         if wants_answer:
             self._answer(fd, ~number)
         return number
 
-    def _split(self, held: _Socket, data: bytes) -> tuple[tuple[int, ...], bool]:
-        """Frames of `data` as message numbers; what is incomplete stays on the socket. False: it had more than text in it."""
-        messages: list[int] = []
-        position, size, plain = 0, len(data), True
-        while size - position >= 2:
-            first, length, header = data[position], data[position + 1], 2
-            if length & 0x80:
-                return self._broken(held, messages, "a masked frame from the server (RFC 6455 section 5.1)")
-            if length >= 126:
-                header = 4 if length == 126 else 10
-                if size - position < header:
-                    break
-                length = int.from_bytes(data[position + 2 : position + header], "big")
-            if length > self._bounds.message:
-                return self._broken(held, messages, f"a frame of {length} bytes, more than the {self._bounds.message} we read")
-            if size - position < header + length:
-                break
-            payload = data[position + header : position + header + length]
-            position += header + length
-            if first == 0x81 and held.fragments is None:
-                messages.append(self._digest(payload))
-            else:
-                plain = False
-                trouble = self._rare(held, first, payload, messages)
-                if trouble:
-                    return self._broken(held, messages, trouble)
-        held.partial = data[position:]
-        return tuple(messages), plain
-
-    def _rare(self, held: _Socket, first: int, payload: bytes, messages: list[int]) -> str | None:
-        """Fragments, control frames, binary frames. Returns what is wrong with it, if anything."""
-        opcode, final = first & 0x0F, bool(first & 0x80)
-        if first & 0x70:
-            return "a reserved bit is set though no extension was agreed (RFC 6455 section 5.2)"
-        if opcode >= CLOSE and (not final or len(payload) > 125):
-            return "a control frame that is fragmented or longer than 125 bytes (RFC 6455 section 5.5)"
-        if opcode == PING:
-            self._send(held, encode(PONG, payload))
-        elif opcode == CLOSE:
-            self._on_close(held, payload)
-        elif opcode == CONTINUATION:
-            if held.fragments is None:
-                return "a continuation frame without a beginning (RFC 6455 section 5.4)"
-            held.fragments.append(payload)
-            if sum(map(len, held.fragments)) > self._bounds.message:
-                return f"a fragmented message of more than {self._bounds.message} bytes"
-            if final:
-                messages.append(self._digest(b"".join(held.fragments)))
-                held.fragments = None
-        elif opcode == TEXT and held.fragments is None:
-            held.fragments = [payload]
-        elif opcode != PONG:
-            return f"an unexpected frame with opcode {opcode} (the contract has text messages only)"
-        return None
-
-    def _broken(self, held: _Socket, messages: list[int], text: str) -> tuple[tuple[int, ...], bool]:
-        self._violation(held.slot, text)
-        held.partial, held.fragments = b"", None
-        if held.closing is None:
-            held.closing = (_PROTOCOL_ERROR, text, "client")
-            self._send(held, encode(CLOSE, close_payload(_PROTOCOL_ERROR)))
-        self._receive[held.fd] = (_discard(held.receive), held.slot)
-        return tuple(messages), False
-
     # -- ends
-
-    def _on_close(self, held: _Socket, payload: bytes) -> None:
-        if held.closing is None:
-            held.closing = (*parse_close(payload), "server")
-            self._send(held, encode(CLOSE, payload[:2]))
 
     def _end(self, fd: int, code: int, reason: str) -> None:
         held = self._sockets[fd]
@@ -380,26 +274,9 @@ class Fleet:
 
     def take(self) -> tuple[Batch, list[Closed]]:
         """Everything since the last call, as arrays; and the sockets that ended."""
-        slots, reads = np.frombuffer(self._slots, np.int32), np.frombuffer(self._reads, np.int32)
-        stamps = np.frombuffer(bytes(self._stamps), np.int64).reshape(-1, 2)
-        arrived = stamps[:, 0] * _SECOND + stamps[:, 1]
-        lag = np.frombuffer(self._seen, np.int64) - arrived
-        lengths = np.fromiter(map(len, self._chunks), np.int64, len(self._chunks))
-        repeat = lengths[reads] if len(reads) else np.empty(0, np.int64)
-        message = _expand(self._chunks, lengths, reads, repeat)
-        batch = Batch(
-            slot=np.repeat(slots, repeat),
-            message=message,
-            arrived=np.repeat(arrived, repeat),
-            lag=lag,
-            reads=len(reads),
-            bytes=int(np.frombuffer(self._sizes, np.int32).sum()) if len(reads) else 0,
-            shared=int(np.maximum(repeat - 1, 0).sum()),
-            parsed=self._parsed,
-            stamped=self.stamped,
-        )
+        batch = self._reads.batch(self._chunks, parsed=self._parsed, stamped=self.stamped)
         closed, self._closed, self._parsed = self._closed, [], 0
-        self._new_rows()
+        self._reads = Reads()
         if len(self._known) >= self._bounds.known_chunks or len(self._chunks) > 4 * self._bounds.known_chunks:
             self.forget()
         return batch, closed
@@ -408,23 +285,6 @@ class Fleet:
         """Drop what is known of chunks, so that `digest` may renumber. Only between `take` and the next `drain`."""
         self._known.clear()
         self._chunks.clear()
-
-
-_timespec = struct.Struct("qq").pack
-
-
-def _expand(
-    chunks: list[tuple[int, ...]], lengths: NDArray[np.int64], reads: NDArray[np.int32], repeat: NDArray[np.int64]
-) -> NDArray[np.int32]:
-    """The message numbers of every read, one after the other."""
-    total = int(lengths.sum()) if len(chunks) else 0
-    flat = np.fromiter((message for chunk in chunks for message in chunk), np.int32, total)
-    if not len(reads):
-        return np.empty(0, np.int32)
-    starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
-    first = np.cumsum(repeat) - repeat
-    within = np.arange(int(repeat.sum()), dtype=np.int64) - np.repeat(first, repeat)
-    return flat[np.repeat(starts[reads], repeat) + within]
 
 
 def _tls_receive(tls: Any) -> Callable[..., Any]:
