@@ -10,12 +10,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from harness.analysis.run import Run, merged
 from harness.measure.histogram import Histogram
 
-__all__ = ["JUDGED", "LatencyFigures", "Quantiles", "latency_figures", "of_values", "timeline"]
+__all__ = ["JUDGED", "LatencyFigures", "Quantiles", "latency_figures", "of_values"]
 
 JUDGED = 0.99
 """The quantile that is held against the contract's limit under load (ambiguity A13; the maximum is printed beside it)."""
@@ -84,21 +83,6 @@ def of_values(values: np.ndarray) -> Quantiles:
         return Quantiles(0, None, None, None, None, None)
     p50, p90, p99, p999 = (float(x) for x in np.quantile(values, (0.5, 0.9, 0.99, 0.999), method="inverted_cdf"))
     return Quantiles(len(values), p50, p90, p99, p999, float(values.max()))
-
-
-def timeline(run: Run) -> pd.DataFrame:
-    """The headline by second of arrival: columns at (seconds since the first cast was due), n, p50, p99, max."""
-    columns = ["at", "n", "p50", "p99", "max"]
-    if run.phases.epoch is None:
-        return pd.DataFrame(columns=columns, dtype=float)
-    # A record speaks of the second that ends at its t; workers end theirs at different instants of the same second.
-    slot = np.floor(run.seconds["t"] - run.phases.epoch - 0.5)
-    rows = []
-    for at, group in run.seconds.groupby(slot):
-        figures = _of_histogram(merged(group["latency"]))
-        if figures.n:
-            rows.append((float(str(at)), figures.n, figures.p50, figures.p99, figures.max))
-    return pd.DataFrame(rows, columns=columns, dtype=float)
 
 
 def _of_histogram(histogram: Histogram) -> Quantiles:

@@ -168,6 +168,11 @@ class Histogram:
         low = (cells - (bucket << half_bits)) << bucket
         return low, low + (1 << bucket) - 1
 
+    def cells(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """The counting cells in use, in rising order: their upper ends (microseconds) and how many samples each holds."""
+        used = np.flatnonzero(self._counts)
+        return self._edges(used)[1].astype(np.float64), self._counts[used].astype(np.int64)
+
     def quantile(self, q: float) -> float | None:
         """Microseconds: the least value that at least a share q (0..1) of the samples does not exceed; None when empty.
 

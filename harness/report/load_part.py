@@ -13,12 +13,14 @@ from markupsafe import Markup
 
 from harness.analysis.connections import open_over_time
 from harness.analysis.health import health_timeline
-from harness.analysis.latency import Quantiles, timeline
+from harness.analysis.heat import latency_grid, reach
+from harness.analysis.latency import Quantiles
 from harness.analysis.run import Event
 from harness.analysis.summary import Assessment
 from harness.report import figures, words
 from harness.report.head import Head, Tile
 from harness.report.shell import template
+from harness.report.studies import study_part, study_tiles
 from harness.verdict import Benchmark, Overall, Verdict
 from schemas import load_contract, load_readings
 
@@ -26,6 +28,7 @@ __all__ = ["load_body", "load_head", "load_troubles"]
 
 _FIRST = (Verdict.FAIL, Verdict.WARN, Verdict.INCONCLUSIVE, Verdict.INFO, Verdict.NOT_TESTABLE, Verdict.PASS)
 _EVENTS = 300
+_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +58,14 @@ def load_head(assessment: Assessment) -> Head:
     by = {benchmark.id: benchmark for benchmark in summary.benchmarks}
     unfit = "The instrument was not fit, so nothing is said about the target: no benchmark is called met or missed."
     return Head(
-        kind=summary.scenario,
+        kind=summary.scenario.replace("_", " "),
         verdict=str(summary.verdict),
         word=_word(summary.verdict, summary.cut_short),
         exit_code=summary.exit_code,
         target=summary.target,
         run=summary.run,
         moment=words.moment(summary.started),
-        sentences=(summary.sentence,),
+        sentences=(_sentence(assessment),),
         quiet=unfit if summary.verdict is Overall.INVALID else "",
         facts=(
             ("Target", summary.url),
@@ -72,8 +75,9 @@ def load_head(assessment: Assessment) -> Head:
             ("Run", summary.run),
             ("Seed", str(run.header.get("seed"))),
             ("Revision", _git(run.header.get("git"))),
+            ("Versions", _versions(run.header.get("versions"))),
         ),
-        tiles=_tiles(by, summary.connections.asked),
+        tiles=(_tiles(by, summary.connections.asked, summary.throughput.whole.lost) if summary.study is None else study_tiles(assessment)),
     )
 
 
@@ -81,19 +85,22 @@ def load_troubles(assessment: Assessment) -> Markup:
     """Why nothing is judged, and which benchmarks are missed; empty where there is nothing of either."""
     summary = assessment.summary
     troubled = [b for b in summary.benchmarks if b.verdict in (Verdict.FAIL, Verdict.WARN)]
-    return Markup(template("load_troubles.html.j2").render(reasons=summary.reasons, troubled=troubled))  # noqa: S704 - with escaping
+    return Markup(template("load_troubles.html.j2").render(reasons=summary.reasons, troubled=troubled, words=words))  # noqa: S704 - with escaping
 
 
 def load_body(assessment: Assessment) -> Markup:
     """Benchmarks, latency, deliveries, connections, the instrument, events, definitions, readings, environment."""
     run, summary = assessment.run, assessment.summary
     limits = load_contract().benchmark
+    times = figures.times_of(run, assessment.fitness)
     drawings = {
         "percentiles": figures.percentiles(summary.latency, limits.latency),
-        "latency": figures.latency_over_time(timeline(run), limits.latency),
-        "connections": figures.connections(open_over_time(run), run.phases, summary.connections.asked),
+        "fan_out": figures.fan_out(reach(run)),
+        "heat": figures.heat(latency_grid(run), times, limits.latency),
+        "deliveries": figures.deliveries(figures.deliveries_by_second(run, times), times),
+        "connections": figures.connections(open_over_time(run), run.target, times, summary.connections.asked),
         "memory": figures.memory(summary.memory, limits.bytes_per_connection),
-        "health": figures.health(health_timeline(run), assessment.fitness),
+        "health": figures.health(health_timeline(run), times, assessment.fitness),
     }
     return Markup(  # noqa: S704 - rendered with escaping
         template("load.html.j2").render(
@@ -101,6 +108,7 @@ def load_body(assessment: Assessment) -> Markup:
             benchmarks=sorted(summary.benchmarks, key=lambda b: _FIRST.index(b.verdict)),
             quantiles=_quantiles(assessment),
             drawings=drawings,
+            study=study_part(assessment, times),
             gauges=_gauges(assessment),
             events=[_told(event, run.phases.started) for event in run.events[:_EVENTS]],
             events_left=max(0, len(run.events) - _EVENTS),
@@ -114,13 +122,27 @@ def load_body(assessment: Assessment) -> Markup:
     )
 
 
+def _sentence(assessment: Assessment) -> str:
+    """The reason for the verdict: what is missed and by how much. How it was seen stands with each of them below."""
+    summary, phases = assessment.summary, assessment.run.phases
+    if summary.verdict is not Overall.FAIL:
+        return summary.sentence
+    missed = [b for b in summary.benchmarks if b.verdict is Verdict.FAIL]
+    judged = sum(b.verdict in (Verdict.PASS, Verdict.WARN, Verdict.FAIL) for b in summary.benchmarks)
+    named = "; ".join(f"{b.title} ({words.measured(b)}, contract {words.limit(b)})" for b in missed[:_NAMED])
+    more = f"; and {len(missed) - _NAMED} more" if len(missed) > _NAMED else ""
+    after = f" The target went away {phases.loss.t - phases.started:.0f} s into the run: {phases.loss.reason}." if phases.loss else ""
+    return f"{len(missed)} of {judged} judged benchmarks missed: {named}{more}.{after}"
+
+
 def _word(verdict: Overall, cut_short: bool) -> str:
     return f"{verdict}, cut short" if cut_short and verdict is not Overall.PASS else str(verdict)
 
 
-def _tiles(by: Mapping[str, Benchmark], asked: int) -> tuple[Tile, ...]:
+def _tiles(by: Mapping[str, Benchmark], asked: int, lost: int) -> tuple[Tile, ...]:
     latency, held, rate, delivery, memory = (by[k] for k in ("latency", "connections", "broadcast_rate", "delivery", "memory"))
     owed = f"of {words.count(delivery.samples)} owed" if delivery.samples else "nothing was owed"
+    owed = f"{words.count(lost)} lost {owed}" if lost else owed
     fewer = f", {words.count(asked)} asked" if asked < (held.limit or 0) else ""
     return (
         Tile("Vote to broadcast, p99", words.measured(latency), f"limit {words.limit(latency)}", latency.verdict),
@@ -195,6 +217,13 @@ def _environment(header: Mapping[str, Any], workers: int) -> list[tuple[str, str
     rows += [(str(key), str(value)) for key, value in (header.get("versions") or {}).items()]
     rows += [(f"parameter {str(key).replace('_', ' ')}", str(value)) for key, value in (header.get("parameters") or {}).items()]
     return [*rows, ("exclusive clock", "yes" if header.get("exclusive_clock") else "no")]
+
+
+def _versions(given: object) -> str:
+    """Those that a reader asks for first; the environment below has all."""
+    versions = given if isinstance(given, Mapping) else {}
+    named = [name for name in ("roadmap-harness", "python", "locust") if name in versions] or list(versions)[:3]
+    return ", ".join(f"{name} {versions[name]}" for name in named) or "not recorded"
 
 
 def _git(git: object) -> str:

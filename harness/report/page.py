@@ -7,6 +7,7 @@ Everything that came over the wire or from a profile is text and escaped by the 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,12 +24,14 @@ from harness.report.head import Head, joined
 from harness.report.shell import style, template
 
 if TYPE_CHECKING:
+    from harness.analysis.reconnect.summary import StudyAssessment
     from harness.analysis.summary import Assessment
 
 __all__ = ["GATE_SCENARIO", "MOST", "has_load_run", "html", "render"]
 
 GATE_SCENARIO = "conformance"
 """What the journal that the gate leaves beside its result calls its scenario."""
+_SECTION = re.compile(r'<h2 id="([a-z-]+)"[^>]*>([^<]+)</h2>')
 MOST = 2_900_000
 """Bytes that a page may take; what a run says beyond it stays in the run folder's other files."""
 
@@ -42,9 +45,9 @@ def render(folder: Path) -> Path:
     gate = read_gate(folder)
     load = None
     if has_load_run(folder, gate):
-        from harness.analysis.summary import assess  # pandas takes a second to load, and a conformance run needs none of it
+        from harness.analysis.kinds import assess_run  # pandas takes a second to load, and a conformance run needs none of it
 
-        load = assess(folder)
+        load = assess_run(folder)
     path = RunFolder(folder).report
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(html(load, gate), "utf-8")
@@ -60,15 +63,14 @@ def has_load_run(folder: Path, gate: Gate | None) -> bool:
     return RunFolder(folder).journal.is_file() and read_journal(folder).header.get("scenario") != GATE_SCENARIO
 
 
-def html(load: Assessment | None, gate: Gate | None = None) -> str:
+def html(load: Assessment | StudyAssessment | None, gate: Gate | None = None) -> str:
     """The page as text. Raises UsageError when there is neither."""
     heads: list[Head] = []
     troubles: list[Markup] = []
     bodies: list[Markup] = []
     if load is not None:
-        from harness.report.load_part import load_body, load_head, load_troubles  # matplotlib, likewise
-
-        heads, troubles, bodies = [load_head(load)], [load_troubles(load)], [load_body(load)]
+        head, trouble, body = _load_parts(load)
+        heads, troubles, bodies = [head], [trouble], [body]
     if gate is None:
         return _page(heads, troubles, bodies)
     heads = [gate_head(gate), *heads]
@@ -79,8 +81,23 @@ def html(load: Assessment | None, gate: Gate | None = None) -> str:
     return text
 
 
+def _load_parts(load: Assessment | StudyAssessment) -> tuple[Head, Markup, Markup]:
+    from harness.analysis.summary import Assessment  # pandas and matplotlib, likewise
+
+    if isinstance(load, Assessment):
+        from harness.report.load_part import load_body, load_head, load_troubles
+
+        return load_head(load), load_troubles(load), load_body(load)
+    from harness.report.reconnect_part import reconnect_body, reconnect_head, reconnect_troubles
+
+    return reconnect_head(load), reconnect_troubles(load), reconnect_body(load)
+
+
 def _page(heads: list[Head], troubles: list[Markup], bodies: list[Markup]) -> str:
     if not heads:
         raise UsageError("there is nothing to report", "run folder", "name the folder of a load run or of a conformance run")
     head = joined(heads)
-    return template("page.html.j2").render(css=Markup(style()), head=head, troubles=troubles, bodies=bodies)  # noqa: S704 - our own file
+    titles = [found.groups() for part in (*troubles, *bodies) for found in _SECTION.finditer(part)]
+    sections = [(id_, Markup(title).unescape()) for id_, title in titles]  # noqa: S704 - our templates' own headings
+    css = Markup(style())  # noqa: S704 - our own file
+    return template("page.html.j2").render(css=css, head=head, sections=sections, troubles=troubles, bodies=bodies)

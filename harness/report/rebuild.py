@@ -34,9 +34,9 @@ def rebuild(folder: Path) -> Rebuilt:
     if gate is not None:
         told.append((gate.exit_code, gate_text(gate)))
     if has_load_run(folder, gate):
-        from harness.analysis.summary import analyse  # only where there is a load run: pandas takes a second to load
+        from harness.analysis.kinds import analyse_run  # only where there is a load run: pandas takes a second to load
 
-        summary = analyse(folder)
+        summary = analyse_run(folder)
         told.append((summary.exit_code, summary_text(summary)))
     told.sort(key=lambda each: _WORST_FIRST.index(each[0]))
     return Rebuilt(render(folder), "\n".join(text for _, text in told), told[0][0])

@@ -8,16 +8,38 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-__all__ = ["AXIS", "COLOURS", "GRID", "INK", "LIMIT", "MUTED", "ONE", "THREE", "TWO", "canvas", "inline", "plain_axes"]
+__all__ = [
+    "AXIS",
+    "BAND",
+    "COLOURS",
+    "GOOD",
+    "GRID",
+    "HEAT",
+    "INK",
+    "LIMIT",
+    "MUTED",
+    "NEAR",
+    "ONE",
+    "THREE",
+    "TWO",
+    "canvas",
+    "inline",
+    "panels",
+    "plain_axes",
+]
 
 INK, MUTED, AXIS, GRID, LIMIT = "#010201", "#010202", "#010203", "#010204", "#010205"
 ONE, TWO, THREE = "#010206", "#010207", "#010208"
+BAND, GOOD, NEAR = "#010209", "#01020a", "#01020b"
+HEAT = ("#010211", "#010212", "#010213", "#010214", "#010215")
+"""From a few to most."""
 COLOURS = {
     INK: "var(--ink)",
     MUTED: "var(--muted)",
@@ -27,7 +49,12 @@ COLOURS = {
     ONE: "var(--one)",
     TWO: "var(--two)",
     THREE: "var(--three)",
+    BAND: "var(--band)",
+    GOOD: "var(--good)",
+    NEAR: "var(--near)",
+    **{mark: f"var(--heat-{level})" for level, mark in enumerate(HEAT, 1)},
 }
+_LEFT, _RIGHT, _BOTTOM = 0.72, 0.24, 0.5
 
 _STYLE = {
     "svg.fonttype": "none",
@@ -45,11 +72,35 @@ def canvas(width: float, height: float, rows: int = 1) -> tuple[Figure, list[Axe
     grid = figure.subplots(rows, 1, sharex=True, squeeze=False)
     # Inches for the labels; a layout engine would find the same places in twice the time.
     figure.subplots_adjust(
-        left=0.66 / width, right=1.0 - 0.06 / width, bottom=0.5 / height, top=1.0 - (0.22 if rows > 1 else 0.06) / height, hspace=0.42
+        left=_LEFT / width,
+        right=1.0 - _RIGHT / width,
+        bottom=_BOTTOM / height,
+        top=1.0 - (0.22 if rows > 1 else 0.06) / height,
+        hspace=0.42,
     )
     axes = [row[0] for row in grid]
     for each in axes:
         plain_axes(each)
+    return figure, axes
+
+
+def panels(
+    width: float, heights: Sequence[float], *, top: float = 0.1, gap: float = 0.34, right: float = _RIGHT
+) -> tuple[Figure, list[Axes]]:
+    """Axes of these heights (inches) under each other, sharing their x axis; `top` and `gap` inches are left above and between them."""
+    high = top + sum(heights) + gap * (len(heights) - 1) + _BOTTOM
+    figure = Figure(figsize=(width, high))
+    figure.patch.set_alpha(0.0)
+    axes: list[Axes] = []
+    begin = high - top
+    for height in heights:
+        begin -= height
+        place = (_LEFT / width, begin / high, (width - _LEFT - right) / width, height / high)
+        axes.append(figure.add_axes(place, sharex=axes[0] if axes else None))
+        plain_axes(axes[-1])
+        begin -= gap
+    for each in axes[:-1]:
+        each.tick_params(axis="x", labelbottom=False)
     return figure, axes
 
 
@@ -60,7 +111,7 @@ def plain_axes(axes: Axes) -> None:
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(AXIS)
     axes.spines["bottom"].set_linewidth(0.8)
-    axes.tick_params(axis="both", which="both", colors=AXIS, labelcolor=MUTED, labelsize=9, length=3, width=0.6)
+    axes.tick_params(axis="both", which="both", colors=AXIS, labelcolor=MUTED, labelsize=9.5, length=3, width=0.6)
     axes.tick_params(axis="y", which="both", length=0)
     axes.grid(axis="y", which="major", color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)

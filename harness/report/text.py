@@ -11,6 +11,7 @@ from harness.report.gate_words import rank, verdict_word
 from harness.verdict import Verdict
 
 if TYPE_CHECKING:
+    from harness.analysis.reconnect.summary import StudySummary
     from harness.analysis.summary import Summary
 
 __all__ = ["gate_text", "summary_text"]
@@ -18,7 +19,7 @@ __all__ = ["gate_text", "summary_text"]
 _ORDER = (Verdict.FAIL, Verdict.WARN, Verdict.PASS, Verdict.INFO, Verdict.INCONCLUSIVE, Verdict.NOT_TESTABLE)
 
 
-def summary_text(summary: Summary) -> str:
+def summary_text(summary: Summary | StudySummary) -> str:
     """Some twenty lines. Text that came over the wire is stripped of control characters, so it cannot steer the terminal."""
     first = f"{summary.verdict}: {summary.sentence}"
     if summary.cut_short:

@@ -17,7 +17,7 @@ from harness.report.gate_file import Frame
 __all__ = ["Log", "Row", "cost", "demand", "logs", "shares"]
 
 _ROW = 170  # bytes of markup around a frame
-_KINDS = {-1: "end of TCP", 0: "continuation", 1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong"}
+_KINDS = {-2: "handshake", -1: "end of TCP", 0: "continuation", 1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong"}
 _FROM = {"in": "target", "out": "harness"}
 
 

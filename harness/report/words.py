@@ -82,6 +82,8 @@ def measured(benchmark: Benchmark) -> str:
 
 def limit(benchmark: Benchmark) -> str:
     """What the contract allows, with the side on which it holds."""
+    if benchmark.limit is None:
+        return MISSING
     value = _in_unit(benchmark.limit, benchmark.unit)
     match benchmark.unit:
         case "s":

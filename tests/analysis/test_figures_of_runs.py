@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.analysis.latency import of_values, timeline
+from harness.analysis.latency import of_values
 from harness.analysis.summary import analyse, assess
 from tests.analysis.builder import Floats, Recipe, Record, events, good, of, second_at, without, write
 from tests.analysis.conftest import Judge
@@ -47,16 +47,6 @@ def test_the_contract_metric_the_spread_and_the_api_are_told_apart(judge: Judge,
     assert latency.stamped.p99 == pytest.approx(0.004, abs=1e-5)
     assert latency.spread.p50 == pytest.approx(0.004, abs=1e-5)
     assert latency.api.p50 == pytest.approx(0.006, abs=1e-5)
-
-
-def test_the_time_line_finds_the_slow_second(tmp_path: Path) -> None:
-    def slow(n: int, rng: np.random.Generator, viewers: int) -> Floats:
-        return np.full(viewers, 0.4 if 60 <= n < 70 else 0.01)
-
-    line = timeline(assess(write(tmp_path / "a", good(replace(RECIPE, latency=slow)))).run)
-    worst = line.loc[line["p99"] > 0.3, "at"].tolist()
-    assert worst == [3.0]
-    assert line["n"].sum() == 7200
 
 
 def test_two_workers_come_to_the_figures_of_one(tmp_path: Path, judge: Judge, records: list[Record]) -> None:

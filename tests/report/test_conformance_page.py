@@ -252,7 +252,7 @@ def test_a_folder_with_both_has_one_head_and_both_parts(tmp_path: Path, document
     ):
         assert word in page.text
     assert len([a for a in page.all("div") if (a.get("class") or "").startswith("tile ")]) == 6
-    assert len(page.all("svg")) == 5
+    assert len([drawing for drawing in page.all("svg") if drawing.get("role") == "img"]) == 7
     made_again = rebuild(folder)
     assert made_again.exit_code == 1
     assert made_again.text.startswith("FAIL: 1 clause broken")

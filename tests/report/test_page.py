@@ -36,8 +36,8 @@ def test_a_good_run_makes_a_whole_page(tmp_path: Path, records: list[Record]) ->
     page = check(made(tmp_path / "a", records))
     for word in ("PASS", "bundled", "20261119T075320Z-broadcast-0001", "abc1234", "7,200", "8,400", "not shown by this run"):
         assert word in page.text
-    assert len(page.all("svg")) == len(page.all("figure")) == 5
-    assert {tag for tag, _ in page.tags} >= {"main", "header", "footer", "h1", "h2"}
+    assert len([drawing for drawing in page.all("svg") if drawing.get("role") == "img"]) == len(page.all("figure")) == 7
+    assert {tag for tag, _ in page.tags} >= {"main", "header", "footer", "nav", "h1", "h2"}
     assert all(heading.get("scope") in ("col", "row") for heading in page.all("th"))
     assert [attributes["lang"] for attributes in page.all("html")] == ["en"]
 

@@ -1,0 +1,161 @@
+"""The pages as a reader has them: opened from disk in Chromium, clicked through, on a desk and on a phone, in the light and in the dark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from harness.report import rebuild
+from tests import browser as chromium
+from tests.analysis.builder import Recipe, events, good, of, tear, without, write
+from tests.report.browser import NAMELESS, PALE, WIDTHS, opened
+from tests.report.gate_builder import clause_of, frame, good_gate, said, write_gate
+
+RECIPE = Recipe()
+KINDS = ("pass", "late", "lost", "invalid", "cut", "role", "both")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium.opened() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A page of each outcome."""
+    root = tmp_path_factory.mktemp("pages")
+    runs = {kind: good(RECIPE) for kind in ("pass", "late", "lost", "invalid", "cut", "both")}
+    for record in of(runs["late"], "second"):
+        record["latency"] = record["latency"] and _late()
+    runs["lost"] = events(runs["lost"], "problem", RECIPE.steady_from + 2, text="the proxy was restarted")
+    row = of(runs["lost"], "broadcasts")[0]
+    row["lost"][60], row["delivered"][60] = 9, row["delivered"][60] - 9
+    of(runs["invalid"], "casts")[0]["called"] = [due + 0.5 for due in of(runs["invalid"], "casts")[0]["due"]]
+    runs["cut"] = without(runs["cut"], "footer")
+    for kind, records in runs.items():
+        write(root / kind, records)
+    tear(root / "cut")
+    gate = good_gate()
+    said(gate, "FCRE-02", "FAIL", expected="no FEATURE_CREATED at a regular viewer", observed="one for f-11")
+    clause_of(gate, "FCRE-02")["checks"][0]["frames"] = [frame(0.012, '{"type":"PING"}'), frame(1.2, '{"type":"FEATURE_CREATED"}')]
+    said(gate, "HB-05", "INCONCLUSIVE", reason="no PING came")
+    gate |= {"exit_code": 1, "reason": "1 clause broken: FCRE-02"}
+    for kind in ("role", "both"):
+        write_gate(root / kind, gate)
+    return {kind: rebuild(root / kind).page for kind in KINDS}
+
+
+def _late() -> str:
+    import numpy as np
+
+    from harness.measure.histogram import Histogram
+
+    histogram = Histogram()
+    histogram.record(np.full(1200, 4e6))
+    return histogram.encode()
+
+
+@pytest.mark.parametrize("kind", ["late", "cut", "both"])
+def test_everything_opens_and_nothing_is_asked_for(browser: Browser, pages: dict[str, Path], kind: str) -> None:
+    with opened(browser, pages[kind]) as found:
+        page = found.page
+        before = page.evaluate("document.querySelectorAll('details').length")
+        assert before
+        for summary in page.locator("summary").all():
+            summary.evaluate("node => node.click()")
+        closed = page.evaluate("[...document.querySelectorAll('details')].filter(d => !d.open).map(d => d.textContent.slice(0, 60))")
+        assert closed == []
+        assert page.evaluate(NAMELESS) == []
+        assert (found.told, found.asked) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "width", "dark"),
+    [("late", "wide", False), ("late", "phone", True), ("role", "wide", True), ("role", "phone", False), ("invalid", "phone", False)],
+)
+def test_it_can_be_read(browser: Browser, pages: dict[str, Path], tmp_path: Path, kind: str, width: str, dark: bool) -> None:
+    with opened(browser, pages[kind], width=width, dark=dark) as found:
+        page = found.page
+        page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
+        assert page.evaluate(PALE) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS[width]["width"], "the page itself never scrolls sideways"
+        small = page.evaluate(
+            "[...document.querySelectorAll('svg text')].map(t => t.getBoundingClientRect().height).filter(h => h > 0 && h < 9).length"
+        )
+        assert small == 0
+        shot = tmp_path / "shot.png"
+        page.screenshot(path=shot)
+        assert shot.stat().st_size > 20_000
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("pass", ["PASS", "judged benchmarks are met"]),
+        ("late", ["FAIL", "Vote to broadcast, p99", "4", "3", "What to do"]),
+        ("lost", ["FAIL", "9 lost", "What to do"]),
+        ("invalid", ["INVALID", "Votes were cast late", "What to do"]),
+        ("cut", ["INVALID, cut short", "no footer", "What to do"]),
+        ("role", ["FAIL", "FCRE-02", "no FEATURE_CREATED at a regular viewer", "one for f-11", "--clause FCRE-02"]),
+    ],
+)
+def test_the_first_screen_tells_what_and_by_how_much_and_what_to_do(
+    browser: Browser, pages: dict[str, Path], kind: str, says: list[str]
+) -> None:
+    seen = """() => {
+      const words = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+      for (let node = walk.nextNode(); node; node = walk.nextNode()) {
+        const range = document.createRange(); range.selectNodeContents(node);
+        const box = range.getBoundingClientRect();
+        if (box.height && box.bottom <= innerHeight && box.right > 0) words.push(node.textContent);
+      }
+      return words.join(' ').replace(/\\s+/g, ' ');
+    }"""
+    with opened(browser, pages[kind]) as found:
+        text = found.page.evaluate(seen)
+        for word in says:
+            assert word in text
+
+
+@pytest.mark.parametrize("kind", ["both"])
+def test_without_javascript_all_is_told(browser: Browser, pages: dict[str, Path], kind: str) -> None:
+    with opened(browser, pages[kind]) as with_script, opened(browser, pages[kind], script=False) as without_script:
+        one, other = with_script.page.locator("body").inner_text(), without_script.page.locator("body").inner_text()
+        assert one == other
+        without_script.page.locator("summary").first.click()
+        assert without_script.page.locator("details[open]").count() >= 1
+
+
+def test_a_clause_in_the_matrix_leads_to_its_evidence(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["role"], script=False) as found:
+        found.page.locator('a.chip[href="#FCRE-02"]').click()
+        evidence = found.page.locator("#FCRE-02")
+        evidence.wait_for(state="visible")
+        assert "FEATURE_CREATED" in evidence.inner_text()
+        box = evidence.bounding_box()
+        assert box is not None
+        assert 0 <= box["y"] < 300, "its heading stays in sight"
+
+
+def test_the_keyboard_reaches_the_numbers_and_opens_them(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["late"]) as found:
+        page = found.page
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "Skip to the numbers"
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "content"
+        page.locator("summary").first.focus()
+        page.keyboard.press("Enter")
+        assert page.locator("details[open]").count() == 1
+
+
+def test_on_paper_nothing_hangs_on_colour_or_hides(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["role"], dark=True) as found:
+        found.page.emulate_media(media="print")
+        assert found.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert found.page.evaluate(PALE) == []
+        assert not found.page.locator("nav.contents").is_visible()
