@@ -1,24 +1,21 @@
-"""The command line: serve, check, bench, report, init, doctor. Each ends with a documented exit code and, on an error, one sentence."""
+"""The command line: serve, check, faults, bench, report, init, doctor. Each ends with a documented exit code; an error is one sentence."""
 
 from __future__ import annotations
 
 import os
 import sys
-import time
 import traceback
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness.bundled import BundledServer, ServerSize
 from harness.conformance import cli as gate
 from harness.errors import ExitCode, HarnessError, UsageError
-from harness.journal import RunFolder, find_run, new_run_folder
-from harness.locust_run import LocustRun, scenario_file
+from harness.faults.cli import faults
+from harness.journal import find_run
 from harness.target import doctor as examine
 from harness.target import load_target, write_profile
-from schemas import load_contract
 
 __all__ = ["app", "main"]
 
@@ -31,8 +28,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_BENCHMARK = load_contract().benchmark
-
 
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
@@ -44,51 +39,15 @@ def serve(context: typer.Context) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "server_under_test", *context.args])  # noqa: S606
 
 
-@app.command()
-def bench(
-    scenario: Annotated[str, typer.Argument(help="a file of scenarios/, without .py")] = "broadcast",
-    target: Annotated[
-        str, typer.Option(envvar="ROADMAP_TARGET", help="profile (TOML) of the target; without it the bundled server is started")
-    ] = "",
-    viewers: Annotated[int, typer.Option(help="sockets, of all processes together")] = _BENCHMARK.connections,
-    rate: Annotated[float, typer.Option(help="votes cast per second")] = _BENCHMARK.broadcasts_per_second,
-    duration: Annotated[float, typer.Option(help="seconds of the steady phase, which is judged")] = _BENCHMARK.steady,
-    warmup: Annotated[float, typer.Option(help="seconds of load before it, not judged")] = 5.0,
-    features: Annotated[int, typer.Option(help="features voted on in turn")] = 100,
-    voters: Annotated[int, typer.Option(help="users who vote in turn")] = 20,
-    spawn_rate: Annotated[float, typer.Option(help="connections opened per second")] = 100.0,
-    drain: Annotated[float, typer.Option(help="most seconds to wait for the last deliveries")] = 10.0,
-    processes: Annotated[int, typer.Option(help="Locust worker processes; 1 runs in one process")] = 1,
-    seed: Annotated[int, typer.Option(help="of the vote plan")] = 1,
-    web: Annotated[bool, typer.Option("--web", help="open Locust's web UI instead of starting at once")] = False,
-    web_port: Annotated[int, typer.Option(help="of Locust's web UI")] = 8089,
-    reports: Annotated[Path, typer.Option(envvar="ROADMAP_REPORTS", help="where run folders are made")] = Path("reports"),
-) -> None:
-    """Run a load scenario and judge it by the contract's benchmarks.
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    help="Run a load scenario and judge it by the contract's benchmarks (see `bench --help` and `bench SCENARIO --help`).",
+)
+def bench(context: typer.Context) -> None:
+    """Each scenario has options of its own."""
+    from harness.bench import bench as run
 
-    Example: roadmap-harness bench broadcast --target staging.toml --duration 60
-    """
-    options: dict[str, object] = {
-        "users": viewers,
-        "spawn-rate": spawn_rate,
-        "rate": rate,
-        "duration": duration,
-        "warmup": warmup,
-        "features": features,
-        "voters": voters,
-        "drain": drain,
-        "seed": seed,
-        "reports": reports,
-    }
-    file = scenario_file(scenario)
-    folder = new_run_folder(reports, scenario.replace("_", "-"), time.time())
-    run = LocustRun(file, folder, options, processes=processes, web_port=web_port if web else None)
-    if target:
-        raise typer.Exit(run.execute(target))
-    size = ServerSize(sessions=max(viewers, voters), users=max(2 * voters, 50), features=features, connections=viewers, rate=rate)
-    with BundledServer(size, log=RunFolder(folder).server_log) as server:
-        typer.echo(f"  bundled server at {server.base_url}, process {server.pid}", err=True)
-        raise typer.Exit(run.execute(str(server.ready)))
+    raise typer.Exit(run(context.args))
 
 
 def _page(folder: Path) -> Path:
@@ -99,6 +58,7 @@ def _page(folder: Path) -> Path:
 
 gate.pages.append(_page)
 app.command()(gate.check)
+app.command()(faults)
 
 
 @app.command()

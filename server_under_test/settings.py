@@ -45,6 +45,7 @@ class Settings:
     body_bytes: int
     access_log: bool
     log_level: str
+    end_with: int | None
     faults: tuple[str, ...]
     limits: Limits
     secret: str | None = field(repr=False)
@@ -143,6 +144,7 @@ _OPTIONS = (
     _Option("sign_in_attempts", _count(1), 3, "N", "sign-ins from one address in --sign-in-window"),
     _Option("sign_in_window", _positive, 10.0, "SECONDS", "window of --sign-in-attempts"),
     _Option("body_bytes", _count(1), 65_536, "BYTES", "largest request body"),
+    _Option("end_with", _count(1), None, "PID", "stop in order when this process has ended (Linux)"),
     _Option("log_level", _level, "INFO", "LEVEL", f"one of {', '.join(_LOG_LEVELS)}"),
     _Option("time_scale", _positive, 1.0, "FACTOR", "multiply every duration of the contract and --sign-in-window, so "
             "that slow tests run fast"),
@@ -167,6 +169,14 @@ def _limit_options(limits: Limits) -> list[_Option]:
     return options
 
 
+class _ListFaults(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from server_under_test.faults.listing import listing
+
+        print(listing())
+        raise SystemExit(0)
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise StartError(f"{message} (see --help)")
@@ -176,7 +186,7 @@ def _parser(options: Sequence[_Option]) -> _Parser:
     parser = _Parser(
         prog="server_under_test",
         description="A server that keeps the Real-Time Roadmap Updates contract.",
-        epilog=f"Every flag but --fault is also a variable: {PREFIX}HEARTBEAT_INTERVAL for --heartbeat-interval. "
+        epilog=f"Every flag that takes a value, but --fault, is also a variable: {PREFIX}HEARTBEAT_INTERVAL for --heartbeat-interval. "
         f"{PREFIX}SECRET is the cookie secret, {PREFIX}PASSWORD the password of the accounts of a new database; "
         "without them both are made up and kept in the state directory.",
         allow_abbrev=False,
@@ -186,6 +196,7 @@ def _parser(options: Sequence[_Option]) -> _Parser:
         parser.add_argument(option.flag, metavar=option.metavar, dest=option.name, help=option.help + default)
     parser.add_argument(_ACCESS_LOG.flag, dest=_ACCESS_LOG.name, action="store_const", const="true", help=_ACCESS_LOG.help)
     parser.add_argument("--fault", metavar="NAME", dest="faults", action="append", default=[], help=_FAULT_HELP)
+    parser.add_argument("--list-faults", action=_ListFaults, nargs=0, help="print every fault as JSON and leave")
     return parser
 
 

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import platform
 import time
-import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 
 from harness.conformance.baseline import read_baseline, updated, write_baseline
 from harness.conformance.catalogue import Selection
 from harness.conformance.client_side import ClientUnderTest
 from harness.conformance.conductor import bound_of
+from harness.conformance.ground import SIDE_BY_SIDE
 from harness.conformance.judgement import GateResult, Rules, judge
 from harness.conformance.nobody import target_or_nobody
-from harness.conformance.outputs.document import document
-from harness.conformance.passes import run_pass
+from harness.conformance.passes import RunsPass, run_pass
 from harness.conformance.records import read_records
+from harness.conformance.run_file import KINDS, RESULT, Begun, begin, conclude
+from harness.conformance.unchecked import unchecked
 from harness.errors import UsageError
-from harness.journal import FORMAT, Journal
 from harness.target.model import Target
 from harness.target.reach import reach
 from schemas import Limits, load_clauses, load_contract
 
-__all__ = ["RESULT", "GateOptions", "run_gate", "unchecked"]
+__all__ = ["RESULT", "GateOptions", "run_gate"]
 
-RESULT = "conformance.json"
-_KINDS = ("plan", "check", "reading", "lost")
 _OVERHEAD = 900.0  # seconds beyond the longest waits that a whole run may take: a last resort, since every check has a bound of its own
 
 
@@ -40,7 +34,11 @@ class GateOptions:
     """How the checks are run. workers: processes (pytest-xdist) beyond one; side_by_side: active checks at once in a process."""
 
     workers: int = 1
-    side_by_side: int = 8
+    side_by_side: int = SIDE_BY_SIDE
+    confirm: bool = True
+    """Whether a clause that seems broken while this machine is short of processor time is tried once more."""
+    seed: int = 1
+    """Of what a check leaves to chance: whose turn it is to vote, when a dropped client comes back."""
     capacity: str = "auto"
     second_url: str = ""
     client: str = ""
@@ -52,6 +50,8 @@ class GateOptions:
     update_baseline: bool = False
     min_coverage: float = 0.0
     allow_inconclusive: bool = False
+    preflight: bool = True
+    """Whether a target that does not let us in at all is an error, and no clause is judged."""
 
 
 def run_gate(
@@ -60,12 +60,13 @@ def run_gate(
     folder: Path,
     options: GateOptions,
     progress: Callable[[str], None] = lambda _: None,
+    run: RunsPass = run_pass,
 ) -> GateResult:
     """Run the selected checks against a profile or ready.json, and leave journal, conformance.json and logs in `folder`, an empty one.
 
-    Without a target, but with a client under test, only what judges clients is run. Raises UsageError for a profile, selection, client
-    or baseline that will not do; TargetUnreachable or LoginRefused when the target does not answer at the start. What happens to the
-    target later is in the result.
+    Without a target, but with a client under test, only what judges clients is run. Raises UsageError for a profile, selection, client,
+    baseline or checks of the user's own that will not do; TargetUnreachable or LoginRefused when the target does not answer at the
+    start. What happens to the target later is in the result.
     """
     if options.baseline is None and options.update_baseline:
         raise UsageError("there is no baseline to be updated", "--update-baseline", "name the file with --baseline FILE")
@@ -75,15 +76,18 @@ def run_gate(
         ClientUnderTest.parse(options.client, options.client_scale, load_contract())
     target = target_or_nobody(target_name)
     if target_name:
-        reach(target)
+        if options.preflight:
+            reach(target)
     else:
         selection = _of_clients(selection, options)
     folder.mkdir(parents=True, exist_ok=True)
     began, wall = time.monotonic(), time.time()
-    problems = _run_passes(target_name, target, selection, folder, options, wall, progress)
-    records = list(read_records(folder, _KINDS))
-    rules = Rules(entries, datetime.now(UTC).date(), options.min_coverage, options.allow_inconclusive)
     facts = {"name": target.name, "base_url": target.base_url, "ws_url": target.ws_url, "profile": target_name}
+    begun = Begun(selection, facts, wall, options.seed, options.min_coverage, options.allow_inconclusive)
+    journal = begin(folder, begun)
+    problems = _run_passes(target_name, target, selection, folder, options, wall, progress, run)
+    records = list(read_records(folder, KINDS))
+    rules = Rules(entries, datetime.now(UTC).date(), options.min_coverage, options.allow_inconclusive)
 
     def judged(rules: Rules) -> GateResult:
         lasted = time.monotonic() - began
@@ -95,7 +99,7 @@ def run_gate(
         write_baseline(options.baseline, fresh)
         rules = Rules({entry.clause: entry for entry in fresh}, rules.today, options.min_coverage, options.allow_inconclusive)
         result = judged(rules)
-    _keep(folder, result, records, wall)
+    conclude(journal, result, records, begun)
     return result
 
 
@@ -110,16 +114,6 @@ def _of_clients(selection: Selection, options: GateOptions) -> Selection:
     return replace(selection, clauses=kept)
 
 
-def unchecked() -> dict[str, str]:
-    """Clauses that have no check, and why: checks/unchecked.toml. Raises UsageError for an id that is no clause."""
-    text = resources.files("harness.conformance.checks").joinpath("unchecked.toml").read_text("utf-8")
-    reasons: dict[str, str] = tomllib.loads(text)
-    for id_ in reasons:
-        if id_ not in load_clauses():
-            raise UsageError(f"there is no clause {id_!r}", "checks/unchecked.toml", "write ids of schemas/clauses.toml")
-    return reasons
-
-
 def _run_passes(
     target_name: str,
     target: Target,
@@ -128,11 +122,13 @@ def _run_passes(
     options: GateOptions,
     wall: float,
     progress: Callable[[str], None],
+    run: RunsPass,
 ) -> list[str]:
     common = [
         "--target", str(Path(target_name).absolute()) if target_name else "", "--run-began", repr(wall), "--capacity", options.capacity,
         "--second-url", options.second_url, "--client", options.client, "--client-scale", repr(options.client_scale),
-        "--side-by-side", str(options.side_by_side),
+        "--side-by-side", str(options.side_by_side), "--seed", str(options.seed),
+        "--confirm", "yes" if options.confirm else "no",
         *selection.arguments(),
     ]  # fmt: skip
     seconds = bound_of(_longest(target.limits)) + _OVERHEAD
@@ -144,7 +140,12 @@ def _run_passes(
         passes = [("shared", ["--only", "shared", "-n", str(options.workers), "--dist", "loadgroup"]), ("alone", ["--only", "alone"])]
     problems = []
     for name, extra in passes:
-        passed = run_pass([*common, *extra], options.checks, folder, name, seconds, progress)
+        passed = run([*common, *extra], options.checks, folder, name, seconds, progress)
+        if passed.unloaded is not None and options.checks:
+            where = ", ".join(map(str, options.checks))
+            raise UsageError(
+                f"these checks cannot be loaded: {passed.unloaded}", where, "mend what the message says, or leave --checks out"
+            )
         if passed.problem is not None:
             problems.append(passed.problem)
     return problems
@@ -153,24 +154,3 @@ def _run_passes(
 def _longest(limits: Limits) -> float:
     """Seconds that the longest of the contract's waits could take, generously."""
     return 3 * limits.revalidate_every + 6 * limits.heartbeat_interval + 2 * limits.persistent_windows * limits.rate_window
-
-
-def _keep(folder: Path, result: GateResult, records: Iterable[dict[str, object]], wall: float) -> None:
-    """The journal of the whole run, as every run folder has one, and the result as JSON."""
-    with contextlib.closing(Journal(folder)) as journal:
-        journal.write(
-            {
-                "kind": "header",
-                "format": FORMAT,
-                "run": folder.name,
-                "scenario": "conformance",
-                "started": wall,
-                "target": dict(result.target),
-                "versions": {"python": platform.python_version()},
-            }
-        )
-        for record in records:
-            journal.write(record)
-        journal.close({"kind": "footer", "ended": time.time(), "exit_code": int(result.exit_code), "reason": result.reason})
-    text = json.dumps(document(result, wall), ensure_ascii=False, indent=1)
-    (folder / RESULT).write_text(text + "\n", "utf-8", errors="backslashreplace")

@@ -14,13 +14,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from harness.conformance.plugin import PROGRESS
 
-__all__ = ["CHECKS", "Passed", "run_pass"]
+__all__ = ["CHECKS", "Passed", "RunsPass", "pytest_arguments", "pytest_environment", "run_pass"]
 
 CHECKS = Path(__file__).parent / "checks"
-_INTERNAL = 3  # pytest's own exit status for an error of its own; 2 is an interrupt, 4 and 5 are usage and nothing collected
+_INTERNAL = 3  # pytest's own exit status for an error of its own; 0, 1 and 5 are ends in good order
+_UNLOADED = (2, 4)  # collection was interrupted by an error; wrong usage, such as a file that is not there
 _LAST_LINES = 15
 
 
@@ -32,36 +34,71 @@ class Passed:
         self.tail = tail
 
     @property
+    def unloaded(self) -> str | None:
+        """What kept the checks from being loaded, in pytest's words; None when they were."""
+        return self.tail if self.status in _UNLOADED else None
+
+    @property
     def problem(self) -> str | None:
         """A sentence when the pass itself went wrong; a broken clause is no such thing."""
         if self.status is None:
             return "the checks did not end in time and were stopped; what they had found until then is kept"
-        if self.status == _INTERNAL or self.status < 0 or (self.status == 4 and "ERROR" in self.tail):
+        if self.unloaded is not None:
+            return f"the checks could not be loaded (pytest status {self.status}): {self.tail}"
+        if self.status == _INTERNAL or self.status < 0:
             return f"the run of the checks failed (pytest status {self.status}): {self.tail}"
         return None
+
+
+class RunsPass(Protocol):
+    """How a pass is run: `run_pass`, or something with its promises that starts faster."""
+
+    def __call__(
+        self, arguments: Sequence[str], paths: Sequence[Path], folder: Path, name: str, seconds: float, progress: Callable[[str], None]
+    ) -> Passed: ...
+
+
+def pytest_arguments(arguments: Sequence[str], paths: Sequence[Path], folder: Path) -> list[str]:
+    """What pytest is given: its own settings (written into `folder`), the plugin with its `arguments`, our checks and `paths`."""
+    settings = folder / "pytest.ini"
+    settings.write_text("[pytest]\naddopts =\nmarkers =\n", "utf-8")
+    words = [
+        "-p",
+        "harness.conformance.plugin",
+        "-p",
+        "xdist",
+        "-p",
+        "no:cacheprovider",
+        "--import-mode=importlib",
+        "-c",
+        str(settings),
+        "--rootdir",
+        str(CHECKS),
+    ]
+    words += ["-s", "-q", "--tb=short", "--no-header", "--run-folder", str(folder)]
+    return [*words, *arguments, str(CHECKS), *map(str, paths)]
+
+
+def pytest_environment() -> dict[str, str]:
+    """The environment that it is run in: no settings and no plugins of the caller's."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")} | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
 def run_pass(
     arguments: Sequence[str], paths: Sequence[Path], folder: Path, name: str, seconds: float, progress: Callable[[str], None]
 ) -> Passed:
     """Run pytest over the checks and `paths` with the plugin's `arguments`; at most `seconds`. `progress` gets "PASS HS-01" lines."""
-    settings = folder / "pytest.ini"
-    settings.write_text("[pytest]\naddopts =\nmarkers =\n", "utf-8")
-    command = [sys.executable, "-m", "pytest", "-p", "harness.conformance.plugin", "-p", "xdist", "-p", "no:cacheprovider"]
-    command += ["-c", str(settings), "--rootdir", str(CHECKS), "-s", "-q", "--tb=short", "--no-header", "--run-folder", str(folder)]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")} | {
-        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"
-    }
+    command = [sys.executable, "-m", "pytest", *pytest_arguments(arguments, paths, folder)]
     lines: list[str] = []
     with (folder / f"pytest-{name}.log").open("w", encoding="utf-8", errors="replace") as log:
         process = subprocess.Popen(
-            [*command, *arguments, str(CHECKS), *map(str, paths)],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env=environment,
+            env=pytest_environment(),
             start_new_session=True,
         )
 

@@ -55,7 +55,12 @@ class OneFeatureABatch(Batcher):
 
 @ROOM.fault(
     "BAT-04",
-    {"BAT-02": "votes that wait so long are merged", "RATE-15": "its votes are merged", "PERF-03": "its votes are merged"},
+    {
+        "BAT-02": "votes that wait so long are merged",
+        "VOTE-11": "votes that wait so long are merged",
+        "RATE-15": "its votes are merged",
+        "PERF-03": "its votes are merged",
+    },
 )
 class LoneVoteHeldBack(Batcher):
     """A vote with none near it waits for half the latency that the contract allows."""

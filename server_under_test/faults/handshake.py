@@ -59,13 +59,14 @@ class AcceptOfAnotherKey(FaultyApi):
 
 
 @ROOM.fault("HS-01", {"*": NO_SOCKET, "LIM-06": "the refused ones take no slot, and neither does anybody else"})
-class EveryHandshakeRefused(SocketGate):
-    """Valid sessions are refused with 401, as if they were none."""
+class ValidHandshakesFail(SocketGate):
+    """The handshake of a valid session is answered with 500."""
 
     def caller(self, request: web.Request) -> Identity:
+        caller = super().caller(request)
         if self.for_socket(request):
-            raise ApiError(self._contract.auth_refusal_status, "UNAUTHORIZED", "a valid session cookie is needed")
-        return super().caller(request)
+            raise ApiError(500, "SERVER_ERROR", "the server failed")
+        return caller
 
 
 @ROOM.fault(
@@ -298,13 +299,14 @@ class SecondTabUnserved(FaultyHub):
 
 
 @ROOM.fault("HS-13", {"*": NO_SOCKET}, needs=("tls",))
-class SecureCookieUnread(SocketGate):
-    """Over TLS no cookie opens a socket."""
+class SecureHandshakesFail(SocketGate):
+    """Over TLS the handshake of a valid session is answered with 500."""
 
     def caller(self, request: web.Request) -> Identity:
+        caller = super().caller(request)
         if self.for_socket(request) and request.scheme == "https":
-            raise ApiError(self._contract.auth_refusal_status, "UNAUTHORIZED", "a valid session cookie is needed")
-        return super().caller(request)
+            raise ApiError(500, "SERVER_ERROR", "the server failed")
+        return caller
 
 
 @ROOM.fault("HS-14", {"GEN-02": "the greeting is of no type that the contract knows"})

@@ -177,7 +177,7 @@ class VoterTold(FaultyHub):
         return False
 
 
-@ROOM.fault("VOTE-06")
+@ROOM.fault("VOTE-06", {"BAT-06": "the same in a batch"})
 class VotersSecondTabTold(FaultyHub):
     """Of the sockets of the session that voted only the first is left out."""
 
@@ -327,7 +327,7 @@ class BatchTellsItsFirstCount(FaultyHub):
 BACK_MS: Final = 1500
 
 
-@ROOM.fault("VOTE-16")
+@ROOM.fault("VOTE-16", {"VOTE-09": "the timestamp may precede the vote"})
 class TimestampsGoBack(Composer):
     """Every second update of a feature is stamped a little before the one before it."""
 

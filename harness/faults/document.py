@@ -1,0 +1,102 @@
+"""The matrix as JSON and as Markdown. The form of the JSON is published in faults.schema.json and only ever grows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from harness.faults.matrix import Judged, Matrix, Row
+from schemas import load_clauses
+
+__all__ = ["VERSION", "document", "markdown"]
+
+VERSION = 1
+
+
+def document(matrix: Matrix, started: float) -> dict[str, Any]:
+    """Everything that was found. `started`: seconds since the epoch."""
+    return {
+        "format": VERSION,
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "seconds": round(matrix.seconds, 1),
+        "time_scale": matrix.time_scale,
+        "own_only": matrix.own_only,
+        "exit_code": int(matrix.exit_code),
+        "reason": matrix.reason,
+        "counts": {
+            "faults": len(matrix.rows),
+            "caught": matrix.caught,
+            "right": sum(each.right for each in matrix.rows),
+            "explained": sum(len(each.breaks) - len(each.unexplained) for each in matrix.rows),
+            "unexplained": sum(len(each.unexplained) for each in matrix.rows),
+        },
+        "sound": [_row(row) for row in matrix.sound],
+        "faults": [_judged(each) for each in matrix.rows],
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {
+        "rigs": list(row.rigs),
+        "seconds": round(row.seconds, 1),
+        "attempt": row.attempt,
+        "problem": row.problem,
+        "verdicts": {id_: None if seen.verdict is None else str(seen.verdict) for id_, seen in row.seen.items()},
+    }
+
+
+def _judged(each: Judged) -> dict[str, Any]:
+    return {
+        "name": each.fault.name,
+        "clause": each.fault.clause,
+        "summary": each.fault.summary,
+        "needs": list(each.fault.needs),
+        "caught": each.caught,
+        "right": each.right,
+        "told": each.told,
+        "own": {"verdict": None if each.own.verdict is None else str(each.own.verdict), "reason": each.own.reason},
+        "breaks": [{"clause": one.clause, "verdict": str(one.verdict), "why": one.why, "reason": one.reason} for one in each.breaks],
+        **_row(each.row),
+    }
+
+
+def markdown(matrix: Matrix, started: float) -> str:
+    """A page for a repository or a step summary."""
+    return "\n".join(_lines(matrix, started)) + "\n"
+
+
+def _lines(matrix: Matrix, started: float) -> Iterator[str]:
+    moment = datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    what = "each fault against its own clause" if matrix.own_only else "every clause against every fault"
+    yield "# Seeded faults\n"
+    yield f"**{matrix.reason}**\n"
+    yield f"{moment}, {what}, all durations x {matrix.time_scale:g}, {matrix.seconds / 60:.1f} minutes.\n"
+    for row, text in matrix.unclean:
+        yield f"- the server without a fault ({', '.join(row.rigs)}): {_cell(text)}"
+    if matrix.wrong:
+        yield "## Not right\n"
+        yield from (f"- `{each.fault.name}`: {_cell(each.told)}" for each in matrix.wrong)
+        yield ""
+    yield "## The faults\n"
+    yield "| fault | what it does | its clause | verdict | what breaks with it |"
+    yield "| --- | --- | --- | --- | --- |"
+    for each in matrix.rows:
+        also = ", ".join(one.clause + ("" if one.why else " (unexplained)") for one in each.breaks)
+        yield f"| `{each.fault.name}` | {_cell(each.fault.summary)} | {each.fault.clause} | {each.own.verdict or 'none'} | {also} |"
+    yield ""
+    faulted = {each.fault.clause for each in matrix.rows}
+    level = load_clauses()
+    yield f"{len(matrix.rows)} faults of {len(faulted)} clauses ({', '.join(_levels(faulted, level))})."
+
+
+def _levels(faulted: set[str], clauses: Any) -> Iterator[str]:
+    for name in ("MUST", "SHOULD"):
+        yield f"{sum(str(clauses[id_].level) == name for id_ in faulted)} {name}"
+
+
+def _cell(text: str) -> str:
+    """Text from the wire in a table cell: nothing of it is markup."""
+    for char in "\\`|*_<>[]":
+        text = text.replace(char, f"\\{char}")
+    return " ".join(text.split())
