@@ -8,32 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.conformance import Broken, Connection, Inconclusive, Message, NotTestable, Opened, Policy, Recorded, Stage, clause
+from harness.conformance.checks.abuse import abuse, abuse_seconds
 from harness.net.handshake import Refused
 from harness.target import Session
-from schemas import Limits
 
+_EXCESS = {"type": "UNSUBSCRIBE", "featureIds": ["nothing-of-the-kind"]}
 _ENDS_WITHIN = 2.0  # seconds, of CLS-01
-
-
-def abuse(stage: Stage, connection: Connection) -> None:
-    """Send what breaks the message rate in every model (A08) until the server closes, or the bound of the reading is over."""
-    limits = stage.limits
-    per_window = limits.persistent_factor * limits.rate_messages + limits.rate_messages
-    gap = limits.rate_window / per_window
-    deadline = time.monotonic() + limits.rate_window * (limits.persistent_windows + 1)
-    with_ids = {"type": "UNSUBSCRIBE", "featureIds": ["nothing-of-the-kind"]}
-    while time.monotonic() < deadline and connection.wait_close_frame(gap) is None and connection.closed is None:
-        try:
-            connection.send_json(with_ids)
-        except Exception as error:
-            if connection.wait_closed(stage.within(1.0)) is None:
-                raise Inconclusive(f"a message could not be sent, and the connection is open: {error}") from None
-            return
-
-
-def abuse_seconds(limits: Limits) -> float:
-    """How long `abuse` may take."""
-    return limits.rate_window * (limits.persistent_windows + 1)
+_UP_WITHIN = 30.0  # seconds in which a server that was started has to answer
 
 
 @clause("CLS-01")
@@ -60,12 +41,14 @@ class Shutdown:
     slow: Connection
     attempts: list[str]
     accepted_then_dropped: list[str]
-    again: str
-    sessions: list[Session]
+    again: Recorded | NotTestable
 
 
 def shutdown(stage: Stage) -> Shutdown:
-    """Stop the server once a run, with sockets open, while new ones knock; start it again if the profile can."""
+    """Stop the server once a run, with sockets open, while new ones knock; start it again if the profile can.
+
+    So after the run the target is up again, as it was found; a profile without the hook `start` leaves it down.
+    """
     return stage.once("shutdown", lambda: _stop(stage))  # type: ignore[no-any-return]
 
 
@@ -92,28 +75,31 @@ def _stop(stage: Stage) -> Shutdown:
     with stage.ground.may_be_down():
         knocking = threading.Thread(target=knock, daemon=True)
         knocking.start()
-        stage.done("stop")
+        stage.done("stop", stage.caller("stop"))
         for connection in (*ready, slow):
             connection.wait_closed(stage.limits.shutdown_grace + stage.patience)
         over.set()
         knocking.join(stage.limits.shutdown_grace + stage.patience)
         again = _start(stage, sessions[0])
-    return Shutdown(ready, slow, attempts, dropped, again, sessions)
+    return Shutdown(ready, slow, attempts, dropped, again)
 
 
-def _start(stage: Stage, session: Session) -> str:
+def _start(stage: Stage, session: Session) -> Recorded | NotTestable:
+    """Start the server again: whether the same session is let in, or why that cannot be told. What went before is judged either way."""
     if stage.target.hook("start") is None:
-        return ""
-    stage.done("start")
-    deadline = time.monotonic() + 30.0
+        return NotTestable("the server was not started again", "start")
+    started = stage.call("start", stage.caller("start")).answer
+    if not started.ok:
+        return NotTestable(f"the hook does not work, and the target is down: {started.problem}", "start")
+    deadline = time.monotonic() + _UP_WITHIN
     while True:
         opened = stage.try_connect(session, name="after the restart", timeout=2.0)
         if isinstance(opened, Connection):
-            return "the same session is let in again"
+            return Recorded("the same session is let in again")
         if opened.status is not None and opened.status < 500:
-            return f"the same session is refused with HTTP {opened.status}"
+            return Recorded(f"the same session is refused with HTTP {opened.status}")
         if time.monotonic() > deadline:
-            return f"no handshake was answered within 30 s of the start: {opened.problem}"
+            return NotTestable(f"no handshake was answered within {_UP_WITHIN:g} s of the start: {opened.problem}", "start")
         time.sleep(0.1)
 
 
@@ -143,7 +129,7 @@ def test_no_admission_while_stopping(stage: Stage) -> None:
 def test_persistent_abuse(stage: Stage) -> None:
     stage.reading("rate_window")
     connection = stage.connect(stage.user())
-    abuse(stage, connection)
+    abuse(stage, connection, _EXCESS)
     closed = connection.wait_closed(stage.patience)
     code = stage.contract.close.policy_violation
     if closed is None:
@@ -173,7 +159,7 @@ def test_closes_for_the_observer(stage: Stage) -> None:
     wrong = stage.connect(stage.user(), name="sends an unmasked frame")
     wrong.send_frame(1, b"{}", masked=False)
     abuser = stage.connect(stage.user(), name="sends too much")
-    abuse(stage, abuser)
+    abuse(stage, abuser, _EXCESS)
     if all(connection.wait_close_frame(1.0) is None for connection in (wrong, abuser, silent)):
         raise Inconclusive("the server began no close, whatever was done to it")
 
@@ -195,10 +181,10 @@ def test_nothing_after_close(stage: Stage) -> None:
 
 @clause("CLS-08", alone="stop", hooks=("start",))
 def test_back_after_restart(stage: Stage) -> Recorded:
-    seen = shutdown(stage)
-    if not seen.again:
-        raise NotTestable("the server was not started again", "start")
-    return Recorded(seen.again)
+    again = shutdown(stage).again
+    if isinstance(again, NotTestable):
+        raise again
+    return again
 
 
 def about(feature: str) -> Callable[[Message], bool]:

@@ -25,6 +25,7 @@ from harness.conformance import (
     clause,
 )
 from harness.conformance.casting import Cast, cast, small_crowd, undisturbed, wrong_counts
+from harness.conformance.checks.abuse import abuse, abuse_seconds
 from harness.conformance.checks.test_hb import is_ping
 from harness.net.frames import Opcode
 from harness.target import Session
@@ -136,10 +137,6 @@ def one_window(limits: Limits) -> float:
     return 1.1 * limits.rate_window
 
 
-def abuse_seconds(limits: Limits) -> float:
-    return limits.rate_window * (limits.persistent_windows + 1)
-
-
 # ---- the allowance
 
 
@@ -186,27 +183,10 @@ def test_abuse_ends_the_connection(stage: Stage) -> None:
     """Abuse that goes on ends in the close code for a policy violation."""
     stage.reading("rate_window")
     limits, code = stage.limits, stage.contract.close.policy_violation
-    connection, message = stage.connect(stage.user()), some_message(stage)
-    per_window = (limits.persistent_factor + 1) * limits.rate_messages
-    until = time.monotonic() + limits.rate_window * (limits.persistent_windows + 1)
-    sent, began = 0, time.monotonic()
-    while time.monotonic() < until and not over(connection):
-        due = began + sent * limits.rate_window / per_window
-        if connection.wait_close_frame(max(0.0, due - time.monotonic())) is not None:
-            break
-        try:
-            connection.send_json(message)
-        except SendError as error:
-            if connection.wait_closed(stage.within(1.0)) is None:
-                raise Inconclusive(f"a message could not be sent, and the connection is open: {error}") from None
-            break
-        sent += 1
-    lasted = time.monotonic() - began
+    connection = stage.connect(stage.user())
+    lasted = abuse(stage, connection, some_message(stage))
     closed = connection.wait_close_frame(stage.patience)
     if closed is None and connection.closed is None:
-        least = limits.persistent_factor * limits.rate_messages * lasted / limits.rate_window
-        if sent < least:
-            raise Inconclusive(f"only {sent} messages went out in {lasted:.1f} s, which is less than the abuse that was meant")
         rows = f"{limits.persistent_windows} windows of {limits.rate_window:g} s"
         raise Broken(f"Close {code} after {rows} with {limits.persistent_factor} times the limit", f"open after {lasted:.1f} s", connection)
     ended = connection.wait_closed(stage.patience)
