@@ -91,7 +91,7 @@ class Reading:
     """One ambiguity of the contract, and the readings under which a server is judged fairly.
 
     `key` is its name in a target's profile, `permitted` maps the name of each reading to its meaning, `default` is the one
-    taken when a profile is silent, `probe` whether the behaviour of a target can tell which it follows.
+    taken when a profile is silent, `probe` whether the gate finds out by itself which a target follows.
     """
 
     id: str

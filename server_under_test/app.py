@@ -26,6 +26,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from schemas import Contract
 from server_under_test import seed
+from server_under_test.again import command_of, ends_with
 from server_under_test.auth import CookieJar
 from server_under_test.errors import StartError
 from server_under_test.identity import Identity
@@ -190,7 +191,8 @@ async def serve(settings: Settings, contract: Contract) -> None:
             except StoreError as error:
                 raise StartError(str(error)) from None
             _check_exposure(settings, secret, passwords_strong)
-            await _run(settings, contract, parts, state, store, cookies, tls, stop.asked)
+            with ends_with(settings.end_with, stop.asked.set):
+                await _run(settings, contract, parts, state, store, cookies, tls, stop.asked)
 
 
 async def _run(
@@ -236,6 +238,10 @@ async def _run(
                 "metrics_url": f"{base_url}/metrics",
                 "sessions_file": str(state.sessions),
                 "limits": dataclasses.asdict(settings.limits),
+                "command": command_of(settings, runner.addresses[0][1]),
+                "directory": str(Path.cwd()),
+                "parent": os.getppid(),
+                "started": time.time(),
                 **({"faults": settings.faults} if settings.faults else {}),
             },
         )

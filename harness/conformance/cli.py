@@ -11,6 +11,7 @@ import typer
 
 from harness.conformance.catalogue import Selection
 from harness.conformance.gate import RESULT, GateOptions, run_gate
+from harness.conformance.ground import SIDE_BY_SIDE
 from harness.conformance.outputs.junit import junit_xml
 from harness.conformance.outputs.markdown import markdown_summary
 from harness.conformance.outputs.terminal import terminal_text
@@ -45,7 +46,8 @@ def check(
     markdown: Annotated[Path | None, typer.Option(help="append a Markdown summary there, such as $GITHUB_STEP_SUMMARY")] = None,
     checks: Annotated[list[Path] | None, typer.Option(help="file or folder with checks of your own; may be repeated")] = None,
     workers: Annotated[int, typer.Option(min=1, help="processes; one runs all checks side by side in threads")] = 1,
-    side_by_side: Annotated[int, typer.Option(min=1, help="active checks at once in a process")] = 8,
+    side_by_side: Annotated[int, typer.Option(min=1, help="active checks at once in a process")] = SIDE_BY_SIDE,
+    seed: Annotated[int, typer.Option(help="of what is left to chance")] = 1,
     capacity: Annotated[str, typer.Option(help="yes, no or auto (on this host): open as many sockets as the limit allows?")] = "auto",
     second_url: Annotated[str, typer.Option(help="WebSocket URL of a second instance")] = "",
     client: Annotated[
@@ -72,6 +74,7 @@ def check(
     options = GateOptions(
         workers=workers,
         side_by_side=side_by_side,
+        seed=seed,
         capacity=capacity,
         second_url=second_url,
         client=client,

@@ -16,6 +16,7 @@ from harness.conformance.catalogue import Alone, Waits
 from harness.conformance.ground import Ground
 from harness.conformance.messages import evidence
 from harness.conformance.outcome import Broken, Ending, Inconclusive, NotTestable, Recorded, ending_of, verdict_of
+from harness.conformance.pressure import mark, pressed
 from harness.conformance.records import CheckRecord, Recorder
 from harness.conformance.stage import Stage
 from harness.errors import HarnessError
@@ -34,7 +35,7 @@ class Check:
     """A check function with what its decorator says. `function` takes the fixture values of `pass_as` by name."""
 
     id: str
-    """pytest's node id."""
+    """Which test it is; see plugin.key_of."""
     clause: Clause
     waits: Waits
     alone: Alone
@@ -82,8 +83,24 @@ class Conductor:
 
     def run(self, check: Check, arguments: Mapping[str, Any]) -> CheckRecord:
         """Run it and record how it ended. `arguments` are the values of its fixtures, the stage among them."""
-        began, wall = time.monotonic(), time.time()
+        began, wall, since = time.monotonic(), time.time(), mark()
         stage = self.stage(check)
+        ending = self._ending(check, stage, arguments)
+        busy = pressed(since) if isinstance(ending, Broken) and set(arguments) == {"stage"} and self.ground.options.confirm else None
+        seconds = self.seconds(check)
+        if busy is not None and time.monotonic() + seconds < began + bound_of(seconds) - _ROOM / 2:
+            stage.close()
+            with self._lock:
+                self._stages[check.id] = stage = Stage(self.ground, check.clause, check.id)
+            ending = self._ending(check, stage, {"stage": stage})
+            if not isinstance(ending, Broken):
+                stage.note(f"it seemed broken at first, while {busy}; tried again it was not")
+        record = self._record(check, stage, ending, wall - self._origin, time.monotonic() - began)
+        self.keep(record)
+        stage.close()
+        return record
+
+    def _ending(self, check: Check, stage: Stage, arguments: Mapping[str, Any]) -> Ending | None:
         ending: Ending | None
         try:
             if self.ground.lost is not None:
@@ -100,10 +117,7 @@ class Conductor:
             ending = NotTestable(str(skipped)) if skipped is not None else ending_of(error, check.file)
         for problem in [each for connection in stage.connections for each in connection.observer_errors][:1] if ending is None else []:
             ending = Inconclusive(f"the observer failed: {type(problem).__name__}: {problem}")
-        record = self._record(check, stage, ending, wall - self._origin, time.monotonic() - began)
-        self.keep(record)
-        stage.close()
-        return record
+        return ending
 
     def given_up(self, check: Check, seconds: float) -> CheckRecord:
         """The record of a check that did not end in time; what it says later is not heard."""
@@ -111,6 +125,12 @@ class Conductor:
         record = self._record(check, self.stage(check), ending, time.time() - seconds - self._origin, seconds)
         self.keep(record)
         return record
+
+    def tidy(self) -> None:
+        """Give back what checks that were given up still hold. Called at the very end."""
+        for stage in list(self._stages.values()):
+            if not stage.closed:
+                stage.close()
 
     def keep(self, record: CheckRecord) -> None:
         """Write a record; the first of a check stands."""

@@ -6,16 +6,16 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from harness.conformance.catalogue import HOOKS_OF
-from harness.conformance.client_side import BY_HAND, ClientUnderTest
+from harness.conformance.client_side import ClientUnderTest
+from harness.conformance.door import refusal_of
 from harness.conformance.features import Features
 from harness.conformance.messages import Secrets
+from harness.conformance.needs import how_to_have, need_of
 from harness.conformance.observer import Observer
 from harness.conformance.outcome import Ending, Inconclusive, NotTestable
 from harness.conformance.pace import Pace
@@ -23,17 +23,15 @@ from harness.conformance.people import People
 from harness.target.call import Called, HookCaller
 from harness.target.model import Target
 from harness.target.session import Session
-from schemas import Contract, load_contract, load_hooks, load_readings
+from schemas import Contract, load_contract, load_readings
 
-__all__ = ["Ground", "Options"]
+__all__ = ["SIDE_BY_SIDE", "Ground", "Options"]
 
-_SHARE = 0.3  # of the contract's broadcasts a second that all checks together may cause
+SIDE_BY_SIDE = 20
+"""Active checks at once in a process, unless the user says otherwise: most of their time is spent waiting."""
+_SHARE = 0.5  # of the contract's broadcasts a second that all checks together may cause
 _LOST_AFTER = 3  # connections in a row that got nowhere, until the target counts as gone
 _HOOK_SECONDS = 10.0
-_HOW_CLIENT = (
-    "no client was named: add --client 'COMMAND {url}', a command that starts yours against the address that takes the place of {url}, "
-    f"or --client {BY_HAND} to open the address yourself"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +42,9 @@ class Options:
     second_url: str = ""
     client: str = ""
     client_scale: float = 1.0
+    seed: int = 1
+    confirm: bool = True
+    """Whether a clause that seems broken while this machine is short of processor time is tried once more."""
     worker: int = 0
     workers: int = 1
 
@@ -62,11 +63,12 @@ class Ground:
         self.client = ClientUnderTest.parse(options.client, options.client_scale, self.contract) if options.client else None
         self.secrets = Secrets()
         self.caller = HookCaller(target, _HOOK_SECONDS)
-        self.people = People(target, options.worker, options.workers)
+        self.people = People(target, options.worker, options.workers, self._good)
         self.features = Features(target, self.people, self.call_as, options.worker, options.workers)
         self.pace = Pace(_SHARE * target.limits.broadcasts_per_second / options.workers)
         tolerance = target.tolerance
-        self.observer = Observer(target.readings, tolerance.clock_skew + tolerance.slack, self.secrets, self.people.names)
+        slack = tolerance.clock_skew + tolerance.slack
+        self.observer = Observer(target.readings, slack, self.secrets, self.people.names, target.error_codes)
         self.lost: str | None = None
         """Why the target counts as gone; None while it answers."""
         self._failures = 0
@@ -124,6 +126,16 @@ class Ground:
             if self._failures >= _LOST_AFTER and self.lost is None:
                 self.lost = problem
 
+    def _good(self, session: Session) -> bool:
+        """Whether a session is let in, as far as that can be found out now."""
+        if self.lost is not None:
+            return True
+        self.secrets.add(session)
+        refusal = refusal_of(self.target, session, _HOOK_SECONDS)
+        if refusal is not None and not refusal.answered:
+            self.missed(refusal.text)
+        return refusal is None or not refusal.of_session
+
     @contextlib.contextmanager
     def may_be_down(self) -> Iterator[None]:
         """For checks that stop the target themselves."""
@@ -167,83 +179,10 @@ class Ground:
     def require(self, needs: tuple[str, ...], hooks: tuple[str, ...]) -> None:
         """Raises NotTestable, naming the hook, when the target lacks one of these or it does not do what it says."""
         for need in needs:
-            self.once(f"need {need}", partial(self._need, need))
+            self.once(f"need {need}", partial(need_of, self, need))
         for name in hooks:
             if self.target.hook(name) is None:
-                raise NotTestable(self._how(name), name)
-
-    def _how(self, name: str) -> str:
-        return f"the profile has no hook {name}: add [hooks.{name}] to {self.target.source.name} (see roadmap-harness init)"
-
-    def _need(self, need: str) -> None:
-        for name in HOOKS_OF.get(need, ()):
-            if self.target.hook(name) is None:
-                raise NotTestable(self._how(name), name)
-        people = {"U": ("regular", 1), "U2": ("regular", 2), "UA": ("admin", 1)}.get(need)
-        if people is not None and not self.people.has(*people):
-            if need == "U" and self.people.has("admin", 1):
-                return
-            raise NotTestable(f"it takes {load_hooks()[need]}: add one under [sessions] of {self.target.source.name}", "sessions")
-        options = self.options
-        missing = {
-            "CAP": "" if options.capacity else "opening as many sockets as the limit allows was not permitted: add --capacity",
-            "PID": "" if self.target.resources.known else "the profile says nothing under [resources]",
-            "N2": "" if options.second_url else "no second instance was named: add --second-url",
-            "CL": "" if options.client else _HOW_CLIENT,
-            "FI": "no hook makes a server fail inside",
-        }.get(need, "")
-        if missing:
-            raise NotTestable(missing, need)
-        probe = {"V": self._probe_votes, "AF": self._probe_edits}.get(need)
-        if probe is not None:
-            probe()
-
-    def _probe_votes(self) -> None:
-        """One vote, seen in the count where that can be read, and withdrawn."""
-        feature = self.features.take("Trial of the vote hook")
-        person = self.people.share("regular", ())
-        session = person.sessions[0]
-        try:
-            if not feature.made:
-                self.call("unvote", session, featureId=feature.id)
-            before = self._count(feature.id)
-            voted = self.call("vote", session, featureId=feature.id).answer
-            if not voted.ok:
-                raise NotTestable(f"the hook does not work: {voted.problem}", "vote")
-            if before is not None and not self._reaches(feature.id, before):
-                raise NotTestable(f"the vote was answered as done, and yet the count stays at {before}", "vote")
-            withdrawn = self.call("unvote", session, featureId=feature.id).answer
-            if not withdrawn.ok:
-                raise NotTestable(f"the hook does not work: {withdrawn.problem}", "unvote")
-        finally:
-            self.people.give_back(person)
-            self.features.give_back(feature)
-
-    def _reaches(self, feature: str, before: int) -> bool:
-        deadline = time.monotonic() + self.contract.benchmark.latency
-        while (now := self._count(feature)) is None or now == before:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.05)
-        return True
-
-    def _count(self, feature: str) -> int | None:
-        if self.target.hook("read") is None:
-            return None
-        answer = self.call_as("read", "regular", featureId=feature).answer
-        if not answer.ok:
-            raise NotTestable(f"the hook does not work: {answer.problem}", "read")
-        return answer.count
-
-    def _probe_edits(self) -> None:
-        statuses = self.contract.messages.feature_status
-        made = self.call_as("create", "admin", title="Trial of the admin hooks", description="", status=statuses[0]).answer
-        if not made.ok or made.id is None:
-            raise NotTestable(f"the hook does not work: {made.problem or 'it tells no id'}", "create")
-        for name, values in (("update", {"status": statuses[1]}), ("delete", {})):
-            answer = self.call_as(name, "admin", featureId=made.id, **values).answer
-            if not answer.ok:
-                raise NotTestable(f"the hook does not work: {answer.problem}", name)
+                raise NotTestable(how_to_have(self, name), name)
 
     # ---- readings
 

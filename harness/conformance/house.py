@@ -93,9 +93,9 @@ def _filled(stage: Stage) -> House:
         while time.monotonic() < filled + hold_seconds(stage.limits) and stage.ground.lost is None:
             time.sleep(0.1)
         house.held = time.monotonic() - filled
-        house.ended = tuple(crowd.ended)
+        house.ended = tuple(crowd.ear.ended)
         house.memory_after = memory.read() or house.memory_after
-        house.pinged = len(np.unique(crowd.rows().of(crowd.numbers("PING")).slot))
+        house.pinged = len(np.unique(crowd.ear.rows().of(crowd.ear.numbers("PING")).slot))
         house.host = watch.load()
         if _top_up(stage, crowd):
             _free_slots(stage, crowd, house)
@@ -112,7 +112,7 @@ def _one_more(stage: Stage, crowd: Crowd, house: House) -> None:
         before = room(stage)
         knocked = crowd.knock(crowd.session(0))
         if not isinstance(knocked, Refusal):
-            knocked[0].close()
+            knocked.opened.close()
         if room(stage) == before:
             house.beyond = knocked if isinstance(knocked, Refusal) else "it was let in"
             return
@@ -133,8 +133,8 @@ def _tell_all(stage: Stage, crowd: Crowd, house: House) -> None:
     deadline = time.monotonic() + stage.patience + _BACKLOG / stage.limits.broadcasts_per_second
     while time.monotonic() < deadline and house.told < house.sockets:
         time.sleep(0.05)
-        about = [n for n, said in enumerate(crowd.messages) if any(each.get("featureId") == feature for each in said)]
-        house.told = len(np.unique(crowd.rows().of(about).slot))
+        about = [n for n, said in enumerate(crowd.ear.messages) if any(each.get("featureId") == feature for each in said)]
+        house.told = len(np.unique(crowd.ear.rows().of(about).slot))
 
 
 def _top_up(stage: Stage, crowd: Crowd) -> bool:

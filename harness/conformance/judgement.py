@@ -180,6 +180,8 @@ def _decide(result: GateResult, rules: Rules, lost: str) -> tuple[ExitCode, str]
     if lost:
         return ExitCode.UNREACHABLE, f"the target was lost during the run ({lost}): what was not judged by then says nothing"
     if not any(each.verdict in _JUDGED for each in result.selected):
+        if result.problems:
+            return ExitCode.INVALID, f"nothing was tested: {result.problems[0]}"
         if selected and all(each.verdict is Verdict.INFO for each in result.selected):
             return ExitCode.INVALID, "only clauses that are recorded and never judged were selected: nothing was tested"
         return ExitCode.INVALID, "nothing was tested: no selected clause could be judged"
@@ -189,6 +191,8 @@ def _decide(result: GateResult, rules: Rules, lost: str) -> tuple[ExitCode, str]
     if selected and tested / selected < rules.min_coverage:
         share = f"{tested} of {selected} selected clauses were tested ({tested / selected:.0%})"
         return ExitCode.INVALID, f"{share}, and {rules.min_coverage:.0%} are demanded"
+    if result.problems:
+        return ExitCode.INVALID, f"no MUST is seen to be broken, but {result.problems[0]}"
     known = [each for each in result.selected if each.known is not None]
     besides = f", besides {_count(known)} in the baseline" if known else ""
     warned = result.counts[Verdict.WARN]

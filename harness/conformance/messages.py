@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,14 @@ from harness.net.transcript import Frame
 from harness.target.session import Session
 from schemas import load_contract
 
-__all__ = ["Secrets", "Seen", "evidence", "messages_in", "shown", "unpack"]
+__all__ = ["Secrets", "Seen", "enveloped", "evidence", "messages_in", "shown", "unpack"]
 
 _TEXT = 2000  # characters of one frame that are kept as evidence
 _FRAMES = 40  # frames of one connection that are kept: the last ones
 _FOREIGN = 10  # of which that many are broadcasts about other checks' features
 _SHORTEST_SECRET = 8
-_BROADCAST = frozenset(load_contract().messages.server) - {"PING", "ERROR"}
+_SERVER = frozenset(load_contract().messages.server)
+_BROADCAST = _SERVER - {"PING", "ERROR"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,15 @@ def messages_in(value: object) -> list[dict[str, Any]]:
         return [item for item in value if isinstance(item, dict)]
     if not isinstance(value, dict):
         return []
-    if value.get("type") not in load_contract().messages.server:
-        for part in value.values():
-            if isinstance(part, list) and part and all(isinstance(item, dict) and "type" in item for item in part):
-                return part
-    return [value]
+    return (enveloped(value) if value.get("type") not in _SERVER else []) or [value]
+
+
+def enveloped(value: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The messages that an object of a type of its own holds; none when it is no envelope."""
+    for part in value.values():
+        if isinstance(part, list) and part and all(isinstance(item, dict) and "type" in item for item in part):
+            return part
+    return []
 
 
 class Secrets:

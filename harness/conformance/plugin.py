@@ -8,21 +8,19 @@ they said; -k, -m and -x work as ever. Under pytest-xdist each worker runs its c
 
 from __future__ import annotations
 
-import ipaddress
-import os
 import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import pytest
 
 from harness.conformance.catalogue import FAST_SECONDS, Selection
 from harness.conformance.conductor import Check, Conductor, bound_of, explain
-from harness.conformance.ground import Ground, Options
+from harness.conformance.ground import Ground
 from harness.conformance.nobody import target_or_nobody
 from harness.conformance.observer import OBSERVED
+from harness.conformance.plugin_options import add_options, options_of, selection_of
 from harness.conformance.pool import Job, Pool
 from harness.conformance.records import CheckRecord, Recorder
 from harness.conformance.stage import Stage
@@ -41,30 +39,7 @@ _ORDER = {"": 0, "load": 1, "idle": 2, "stop": 3}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("roadmap", "conformance to the Real-Time Roadmap Updates contract")
-    add = group.addoption
-    add(
-        "--target", default=os.environ.get("ROADMAP_TARGET", ""), help="profile (TOML) of the target, or the ready.json of a bundled server"
-    )
-    add("--clause", action="append", default=[], help="judge this clause only: an id or a pattern; may be repeated")
-    add("--section", action="append", default=[], help="judge this section only, such as HB; may be repeated")
-    add("--tier", action="append", default=[], help="judge this tier only (T0 to T3, TS, TC); may be repeated")
-    add("--level", action="append", default=[], help="judge this level only (MUST, SHOULD, INFO); may be repeated")
-    add("--profile", default="full", help=f"fast leaves out checks that wait more than {FAST_SECONDS:g} s; full is the default")
-    add("--requirements", default="", help="pin the set of requirements: clauses that came later are left out")
-    add(
-        "--capacity",
-        default="auto",
-        choices=("auto", "yes", "no"),
-        help="may as many sockets be opened as the limit allows; auto: on this host",
-    )
-    add("--second-url", default="", help="WebSocket URL of a second instance")
-    add("--client", default="", help='command that starts a client under test, {url} being where it shall connect; or "open"')
-    add("--client-scale", type=float, default=1.0, help="pace of the client's clock: 0.1 makes ten seconds of the contract one")
-    add("--run-folder", default="", help="where the records go; without it none are kept")
-    add("--side-by-side", type=int, default=8, help="active checks at once; 1 runs all one by one")
-    add("--only", default="", choices=("", "shared", "alone"), help="only the checks that may share the target, or only those that may not")
-    add("--run-began", type=float, default=0.0, help="seconds since the epoch that times are counted from")
+    add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -79,7 +54,7 @@ def stage(request: pytest.FixtureRequest) -> Stage:
     plugin = request.config.stash[_KEY]
     if plugin.conductor is None:
         pytest.skip("no target: give --target PROFILE")
-    check = plugin.checks.get(request.node.nodeid)
+    check = plugin.checks.get(key_of(request.node))
     if check is None:
         pytest.fail("the fixture `stage` needs to know the clause: decorate the check with @clause(...)", pytrace=False)
     return plugin.conductor.stage(check)
@@ -119,31 +94,15 @@ class _Plugin:
 
     def _prepare(self) -> None:
         option = self.config.getoption
-        self._selection = Selection(
-            clauses=tuple(option("clause")),
-            sections=tuple(option("section")),
-            tiers=tuple(option("tier")),
-            levels=tuple(option("level")),
-            profile=option("profile"),
-            requirements=option("requirements"),
-        )
+        self._selection = selection_of(self.config)
         target = target_or_nobody(option("target"))
         given: dict[str, Any] = getattr(self.config, "workerinput", {})
-        workers = int(given.get("workercount", 1))
         name = str(given.get("workerid", "main"))
-        only = option("only")
         # The last pass of several has people of its own: what an earlier one used up must not be handed out again.
-        worker, workers = (int(name[2:]), workers + 1) if name.startswith("gw") else (0, 1)
-        options = Options(
-            capacity={"yes": True, "no": False}.get(option("capacity"), _on_this_host(target.base_url)),
-            second_url=option("second_url"),
-            client=option("client"),
-            client_scale=option("client_scale"),
-            worker=worker,
-            workers=workers,
-        )
+        worker, workers = (int(name[2:]), int(given["workercount"]) + 1) if name.startswith("gw") else (0, 1)
+        options = options_of(self.config, target.base_url, worker, workers)
         folder = Path(option("run_folder")) if option("run_folder") and not self._controls() else None
-        self._recorder = Recorder(folder, f"{only or 'all'}-{name}")
+        self._recorder = Recorder(folder, f"{option('only') or 'all'}-{name}")
         ground = Ground(target, options, lambda text: print(f"{PROGRESS}{text}" if folder else text, flush=True))
         self.conductor = Conductor(ground, self._recorder, option("target"), option("run_began") or time.time())
 
@@ -159,7 +118,7 @@ class _Plugin:
         left: list[pytest.Item] = []
         for item in items:
             check = _check(item)
-            self.checks[item.nodeid] = check
+            self.checks[key_of(item)] = check
             why = selection.why_not(check.clause)
             if why is None and not targeted and "CL" not in check.clause.needs:
                 why = "no target was named, only a client"
@@ -174,7 +133,7 @@ class _Plugin:
         return chosen, left
 
     def _order(self, item: pytest.Item) -> tuple[int, float]:
-        check = self.checks[item.nodeid]
+        check = self.checks[key_of(item)]
         seconds = cast(Conductor, self.conductor).seconds(check)
         return _ORDER["idle" if check.idle and not check.alone else check.alone], seconds
 
@@ -194,21 +153,21 @@ class _Plugin:
         side = max(1, self.config.getoption("side_by_side"))
         jobs = []
         for item in items:
-            check = self.checks.get(item.nodeid)
+            check = self.checks.get(key_of(item))
             if check is None or check.alone or not _runs_anywhere(item) or side == 1:
                 continue
             seconds = conductor.seconds(check)
             arguments = dict(getattr(getattr(item, "callspec", None), "params", {}))
-            jobs.append(Job(item.nodeid, seconds, bound_of(seconds), _work(conductor, check, arguments)))
+            jobs.append(Job(check.id, seconds, bound_of(seconds), _work(conductor, check, arguments)))
         self._pool = Pool(side, _PATIENT, FAST_SECONDS)
         self._pool.start(jobs)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
-        check = self.checks.get(pyfuncitem.nodeid)
+        check = self.checks.get(key_of(pyfuncitem))
         if check is None or self.conductor is None:
             return None
-        conductor, key = self.conductor, pyfuncitem.nodeid
+        conductor, key = self.conductor, check.id
         pool = self._pool
         if pool is None or key not in pool:
             seconds = conductor.seconds(check)
@@ -251,6 +210,7 @@ class _Plugin:
             recorder.write({"kind": "reading", "key": key, "value": value, "source": source})
         if ground.lost is not None:
             recorder.write({"kind": "lost", "problem": ground.lost})
+        conductor.tidy()
         recorder.close()
         ground.close()
         verdicts = {record.verdict for record in (*conductor.records.values(), *observed)}
@@ -263,7 +223,7 @@ class _Plugin:
     def _observed(self, session: pytest.Session) -> list[CheckRecord]:
         conductor, selection = cast(Conductor, self.conductor), cast(Selection, self._selection)
         narrowed = bool(self.config.option.keyword or self.config.option.markexpr)
-        kept = {self.checks[item.nodeid].clause.id for item in session.items if item.nodeid in self.checks}
+        kept = {self.checks[key_of(item)].clause.id for item in session.items if key_of(item) in self.checks}
         clauses = load_clauses()
         wanted = [id_ for id_ in OBSERVED if selection.why_not(clauses[id_]) is None and (not narrowed or id_ in kept)]
         ground = conductor.ground
@@ -279,12 +239,18 @@ class _Plugin:
                 terminalreporter.write_line(explain(record, conductor.command(record.clause)))
 
 
+def key_of(item: pytest.Item) -> str:
+    """Which test it is: pytest's node id, and outside of its root the whole path, for there two files may have the same id."""
+    inside = item.path.is_relative_to(item.config.rootpath)
+    return item.nodeid if inside else f"{item.path}::{item.nodeid.partition('::')[2]}"
+
+
 def _check(item: pytest.Item) -> Check:
     mark = item.get_closest_marker("clause")
     if mark is None or not isinstance(item, pytest.Function):
         raise pytest.UsageError(f"{item.nodeid}: @clause belongs on a test function")
     return Check(
-        id=item.nodeid,
+        id=key_of(item),
         clause=load_clauses()[mark.args[0]],
         waits=mark.kwargs["waits"],
         alone=mark.kwargs["alone"],
@@ -310,11 +276,3 @@ def _work(conductor: Conductor, check: Check, arguments: dict[str, Any]) -> Any:
         conductor.run(check, {"stage": conductor.stage(check), **arguments})
 
     return work
-
-
-def _on_this_host(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -7,16 +7,22 @@ cannot tell, and then the default holds. A behaviour that no reading permits is 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 
 from harness.conformance.ground import Ground
 from harness.conformance.messages import unpack
 from harness.conformance.outcome import NotTestable
 from harness.conformance.stage import Stage
+from harness.net.connection import Connection
 from harness.net.handshake import Opened
+from harness.target.session import Session
 from schemas import load_clauses
 
-__all__ = ["PROBES"]
+__all__ = ["PROBES", "TOLD_BY_CHECKS"]
+
+_LONE = 5  # votes far apart, of which the quickest tells whether a target holds votes back
+_ELSEWHERE = "https://elsewhere.example"
 
 
 @contextlib.contextmanager
@@ -86,13 +92,13 @@ def _subscriptions(ground: Ground) -> str | None:
 
 
 def _batch_shape(ground: Ground) -> str | None:
-    """Several votes at once on two features: in what frames do they come?"""
+    """Several votes at once on two features: in what frames do they come? One for each vote is a batch only if they were held back."""
     ground.require(("U2", "V"), ())
     with _stage(ground, "BAT-05") as stage:
         voters = [stage.user(k) for k in range(1, 5) if ground.people.has("regular", k + 1)]
         features = [stage.feature(), stage.feature()]
         viewer = stage.connect(stage.user())
-        stage.burst([("vote", voter, feature) for feature in features for voter in voters])
+        calls = stage.burst([("vote", voter, feature) for feature in features for voter in voters])
         if stage.wait_message(viewer, stage.vote_fence(viewer, voter=voters[0])()) is None:
             return None
         frames = [frame for frame in viewer.frames() if any(message.get("featureId") in features for message in unpack(frame))]
@@ -101,7 +107,22 @@ def _batch_shape(ground: Ground) -> str | None:
             return "array"
         if any(isinstance(value, dict) and value.get("type") not in stage.contract.messages.server for value in values):
             return "envelope"
-        return "coalesce" if len(frames) < len(features) * len(voters) else "frames"
+        if len(frames) < len(calls):
+            return "coalesce"
+        return "frames" if _held_back(stage, viewer, voters[0], stage.feature()) > ground.target.limits.batch_window / 2 else None
+
+
+def _held_back(stage: Stage, viewer: Connection, voter: Session, feature: str) -> float:
+    """The shortest time, in seconds, from the answer to a lone vote until it was told."""
+    waits = []
+    for number in range(_LONE):
+        mark = viewer.mark()
+        called = (stage.unvote if number % 2 else stage.vote)(voter, feature)
+        seen = stage.wait_message(viewer, lambda message: message.get("featureId") == feature, None, mark)
+        if seen is not None:
+            waits.append(seen.at - called.answered_at)
+        time.sleep(stage.grace)
+    return min(waits, default=0.0)
 
 
 def _malformed_input(ground: Ground) -> str | None:
@@ -117,6 +138,44 @@ def _malformed_input(ground: Ground) -> str | None:
         return "close" if closed is not None else "ignore"
 
 
+def _cookie_name(ground: Ground) -> str | None:
+    """Of the session that is used: the profile may say one name, and the target set the other."""
+    with _stage(ground, "HS-06") as stage:
+        plain = stage.contract.cookie
+        return {plain: "plain", f"__Secure-{plain}": "secure_prefix"}.get(stage.user().name)
+
+
+def _admin_echo(ground: Ground) -> str | None:
+    """A feature made, edited and deleted: is its author told of all that somebody else is told of, or of nothing?"""
+    ground.require(("UA", "AF", "V"), ())
+    with _stage(ground, "FUPD-07") as stage:
+        author = stage.admin()
+        try:
+            other = stage.admin(1)
+        except NotTestable:
+            other = stage.another_session(author)
+        own, witness = stage.connect(author, name="the author"), stage.connect(other, name="another administrator")
+        made, _ = stage.create(author)
+        stage.update(made, author, status=stage.contract.messages.feature_status[1])
+        stage.delete(made, author)
+        if any(stage.wait_message(each, stage.vote_fence(each)()) is None for each in (own, witness)):
+            return None
+        told, known = (
+            {str(message.get("type")) for frame in each.frames() for message in unpack(frame) if made in str(message)}
+            for each in (own, witness)
+        )
+        return None if not known else "included" if told == known else "excluded" if not told else None
+
+
+def _origin(ground: Ground) -> str | None:
+    """A handshake from a page that the target cannot know, with a session that it takes from a client that names no origin."""
+    with _stage(ground, "HS-11") as stage:
+        cookies = [stage.user().cookie_header()]
+        if not isinstance(stage.handshake(cookies=cookies), Opened):
+            return None
+        return "unchecked" if isinstance(stage.handshake(cookies=cookies, origin=_ELSEWHERE), Opened) else "allow_list"
+
+
 PROBES: dict[str, Callable[[Ground], str | None]] = {
     "auth_refusal": _auth_refusal,
     "exclusion": _exclusion,
@@ -124,5 +183,11 @@ PROBES: dict[str, Callable[[Ground], str | None]] = {
     "subscriptions": _subscriptions,
     "batch_shape": _batch_shape,
     "malformed_input": _malformed_input,
+    "cookie_name": _cookie_name,
+    "admin_echo": _admin_echo,
+    "origin": _origin,
 }
 """By the key of the ambiguity. A probe that raises an outcome cannot tell."""
+
+TOLD_BY_CHECKS = {"rate_context": "RATE-09"}
+"""Readings that a check finds out by itself, for what it judges shows them."""

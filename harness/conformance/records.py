@@ -15,9 +15,11 @@ from harness.errors import HarnessError
 from harness.journal import FORMAT, Journal, read_journal
 from harness.verdict import Verdict
 
-__all__ = ["CheckRecord", "FrameRecord", "Recorder", "read_records", "record_from"]
+__all__ = ["HANDSHAKE", "CheckRecord", "FrameRecord", "Recorder", "read_records", "record_from"]
 
 _PARTS = "parts"
+HANDSHAKE = -2
+"""Where a frame's opcode would stand: what was answered to a handshake. -1 is the end of TCP."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ call.
 """
 
 from harness.target.blank import write_profile
+from harness.target.bundled import bundled_profile, load_target
 from harness.target.call import Called, HookCaller
 from harness.target.doctor import Finding, doctor
 from harness.target.hook import HOOKS, Answer, Hook, Item, PreparedRequest
-from harness.target.load import bundled_profile, load_profile, load_target
+from harness.target.load import load_profile
 from harness.target.model import Resources, Target, Tolerance
 from harness.target.reach import Reached, reach
 from harness.target.session import ROLES, Session

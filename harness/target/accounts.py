@@ -61,6 +61,8 @@ def session_source(
         user_name=table.user_name,
         lookup=table.lookup,
         session_id=table.session_id,
+        lookup_user_id=table.lookup_user_id,
+        lookup_user_name=table.lookup_user_name,
         common=common,
     )
     accounts = [row for number, user in enumerate(table.users) for row in _accounts(user, f"sessions.users.{number}", where)]

@@ -99,6 +99,7 @@ def _http(
         item_id=table.item_id,
         item_count=table.item_count,
         item_status=table.item_status,
+        item_voted=table.item_voted,
         session_headers=session_headers,
     )
 
@@ -124,6 +125,7 @@ def _command(name: str, table: CommandHook, base_url: str, at: str) -> Hook:
         item_id=table.item_id,
         item_count=table.item_count,
         item_status=table.item_status,
+        item_voted=table.item_voted,
     )
 
 

@@ -7,11 +7,9 @@ environment held.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import re
 import ssl
-import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,7 +35,7 @@ from harness.target.text import TextError, env_names, put_in
 from harness.target.where import Where, text_error
 from schemas import Limits, load_contract, load_readings
 
-__all__ = ["bundled_profile", "load_profile", "load_target"]
+__all__ = ["load_profile", "target_of"]
 
 _PLAIN = re.compile(r"name|base_url|ws_path|ws_url|cookie|origin|tls\.ca_file|sessions\.path|resources\.(pid_file|metrics_url)")
 """Keys whose ${ENV:...} is no secret: it is put in at once, and may be shown."""
@@ -61,61 +59,11 @@ def load_profile(path: Path, environ: Mapping[str, str] = os.environ) -> Target:
         raise UsageError("the profile is not UTF-8 text", str(path), "save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"not TOML: {error}", str(path), "mend that line") from None
-    return _target(data, Where(path, environ))
+    return target_of(data, Where(path, environ))
 
 
-def load_target(path: str | Path) -> Target:
-    """The target of a profile (TOML), or of the ready.json that a bundled server writes. Raises UsageError."""
-    file = Path(path)
-    return bundled_profile(file) if file.suffix == ".json" else load_profile(file)
-
-
-def bundled_profile(ready: Path, *, time_scale: float = 1.0, limits: Mapping[str, float] | None = None, name: str = "bundled") -> Target:
-    """The bundled server whose state directory holds `ready` (ready.json). Raises UsageError.
-
-    time_scale and limits: as the server was started with, where ready.json does not tell; `limits` are the values before
-    scaling, as its flags take them.
-    """
-    data = _checked_ready(ready)
-    stop = [sys.executable, "-c", "import os, signal, sys; os.kill(int(sys.argv[1]), signal.SIGTERM)", str(data["pid"])]
-    scaled = {key: value * time_scale if key in Limits.DURATIONS else value for key, value in (limits or {}).items()}
-    secure = data["base_url"].startswith("https://")
-    cookie = load_contract().cookie
-    return _target(
-        {
-            "name": name,
-            "base_url": data["base_url"],
-            "ws_url": data["ws_url"],
-            "cookie": f"__Secure-{cookie}" if secure else cookie,
-            "time_scale": time_scale,
-            "limits": scaled or data.get("limits", {}),
-            "sessions": {"source": "cookies-file", "path": data["sessions_file"]},
-            "resources": {"pid": data["pid"], "metrics_url": data["metrics_url"]},
-            # Unannounced, as a session that runs out is: the server has to find out by its own re-validation.
-            "hooks": {"stop": {"command": stop}, "revoke": {"body": {"sessionId": "{sessionId}", "push": False}}},
-            **({"tls": {"ca_file": data["ca_file"]}} if "ca_file" in data else {}),
-        },
-        Where(ready, {}),
-    )
-
-
-def _checked_ready(ready: Path) -> dict[str, Any]:
-    """What ready.json says. Raises UsageError when it is not there or not whole."""
-    do = "start the bundled server and wait until it has written this file"
-    try:
-        data: dict[str, Any] = json.loads(ready.read_bytes())
-    except OSError as error:
-        raise UsageError(f"ready.json cannot be read: {error.strerror}", str(ready), do) from None
-    except ValueError:
-        raise UsageError("ready.json is not JSON", str(ready), do) from None
-    kinds = {"base_url": str, "ws_url": str, "pid": int, "metrics_url": str, "sessions_file": str}
-    for key, kind in kinds.items():
-        if not isinstance(data, dict) or not isinstance(data.get(key), kind):
-            raise UsageError(f"{key} is missing or of another kind", f"{ready}: {key}", do)
-    return data
-
-
-def _target(data: dict[str, Any], where: Where) -> Target:
+def target_of(data: dict[str, Any], where: Where) -> Target:
+    """The target of a profile's data. Raises UsageError."""
     data = _with_environment(data, "", where)
     profile = checked(Profile, data, str(where.file))
     base_url = _http_url(profile.base_url, where.at("base_url"))
@@ -134,6 +82,7 @@ def _target(data: dict[str, Any], where: Where) -> Target:
     origin = _origin(profile.origin, base_url, where)
     tolerance = checked(ToleranceTable, profile.tolerance, str(where.file), "tolerance.")
     every_request = {"Origin": origin, **common}
+    readings = _readings(profile.readings, where)
 
     def client() -> HttpClient:
         return HttpClient(tls, timeout=30.0)
@@ -149,7 +98,8 @@ def _target(data: dict[str, Any], where: Where) -> Target:
         limits=_limits(profile, where),
         time_scale=profile.time_scale,
         tolerance=Tolerance(tolerance.seconds, tolerance.scale, tolerance.clock_skew),
-        readings=_readings(profile.readings, where),
+        readings=readings,
+        error_codes=_error_codes(profile.extra_error_codes, readings, where),
         resources=_resources(profile.resources, where),
         source=where.file,
         hooks=hooks,
@@ -265,6 +215,18 @@ def _readings(table: Mapping[str, Any], where: Where) -> dict[str, str]:
             named = f"{value[:40]!r}" if isinstance(value, str) else "this"
             raise UsageError(f"{named} is not a reading of it", at, f"allowed: {', '.join(known[key].permitted)}")
     return dict(table)
+
+
+def _error_codes(codes: tuple[str, ...], readings: dict[str, str], where: Where) -> frozenset[str]:
+    """The codes beside the table's; listing some says that the table is not all (A20)."""
+    if not codes:
+        if readings.get("error_codes") == "extended":
+            raise UsageError("the codes that extend the table are not listed", where.at("extra_error_codes"), 'write ["MAINTENANCE", ...]')
+        return frozenset()
+    if readings.setdefault("error_codes", "extended") != "extended":
+        do = 'leave the list out, or say error_codes = "extended"'
+        raise UsageError("codes are listed, and the reading says that there are none", where.at("extra_error_codes"), do)
+    return frozenset(codes)
 
 
 def _resources(data: Mapping[str, Any], where: Where) -> Resources:

@@ -79,6 +79,8 @@ class Target:
     tolerance: Tolerance
     readings: Mapping[str, str]
     """What the profile declares, by the key of the ambiguity."""
+    error_codes: frozenset[str]
+    """Codes of ERROR that the target has beside those of the contract's table (A20)."""
     resources: Resources
     source: Path
     """The file that describes it."""

@@ -61,6 +61,7 @@ class Profile(_Table):
     hooks: dict[str, Any] = {}
     resources: dict[str, Any] = {}
     readings: dict[str, Any] = {}
+    extra_error_codes: tuple[Word, ...] = Field(default=(), strict=False)
     limits: dict[str, Any] = {}
     tolerance: dict[str, Any] = {}
 
@@ -98,6 +99,8 @@ class LoginSessions(_Table):
     user_name: str = "user.name"
     lookup: str = "/api/auth/get-session"
     session_id: str = "session.id"
+    lookup_user_id: str = "user.id"
+    lookup_user_name: str = "user.name"
 
 
 class FileSessions(_Table):
@@ -124,6 +127,7 @@ class HttpHook(_Table):
     item_id: Word = "id"
     item_count: str = "voteCount"
     item_status: str = "status"
+    item_voted: str = "hasVoted"
 
 
 class CommandHook(_Table):
@@ -137,6 +141,7 @@ class CommandHook(_Table):
     item_id: Word = "id"
     item_count: str = "voteCount"
     item_status: str = "status"
+    item_voted: str = "hasVoted"
 
 
 class ResourcesTable(_Table):

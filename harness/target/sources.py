@@ -6,6 +6,7 @@ of this room shows a cookie, a password or what a target answered at sign-in.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import threading
@@ -177,7 +178,9 @@ class LoginPace:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """How to sign in: the request with {email} and {password}, and where in the answer to find who that is."""
+    """How to sign in: the request with {email} and {password}, and where to find who that is: in the answer (user_id, user_name), else
+    in what `lookup` answers to the session (session_id, lookup_user_id, lookup_user_name).
+    """
 
     where: str
     base_url: str
@@ -193,6 +196,8 @@ class Login:
     user_name: str
     lookup: str
     session_id: str
+    lookup_user_id: str
+    lookup_user_name: str
     common: Mapping[str, str] = field(repr=False)
     """Headers of every request to this target."""
 
@@ -290,8 +295,13 @@ class LoginSource:
             seen = client.send(PreparedRequest("GET", login.base_url + login.lookup, headers, None))
         except NoAnswerError:
             return session
-        found = _text(_json(seen.body), login.session_id) if seen.status == 200 else None
-        return Session(name, session.value, session.role, session.user_id, session.user_name, found)
+        told = _json(seen.body) if seen.status == 200 else None
+        return dataclasses.replace(
+            session,
+            user_id=session.user_id or _text(told, login.lookup_user_id),
+            user_name=session.user_name or _text(told, login.lookup_user_name),
+            session_id=_text(told, login.session_id),
+        )
 
 
 def _sent(client: HttpClient, request: PreparedRequest, login: Login) -> HttpAnswer:

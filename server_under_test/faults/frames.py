@@ -24,7 +24,7 @@ ROOM = Room()
 UNREAD_VOTES = "votes are told of in frames that cannot be read"
 UNREAD_ERRORS = "the ERROR cannot be read"
 VOTES = {"*": UNREAD_VOTES}
-ERRORS = {"ERR-*": UNREAD_ERRORS, "RATE-*": UNREAD_ERRORS, "SUB-07": UNREAD_ERRORS, "SEC-02": UNREAD_ERRORS, "HB-13": UNREAD_ERRORS}
+ERRORS = {"ERR-*": UNREAD_ERRORS, "RATE-*": UNREAD_ERRORS, "SUB-0[78]": UNREAD_ERRORS, "SEC-02": UNREAD_ERRORS, "HB-13": UNREAD_ERRORS}
 HOUR_MS: Final = 3_600_000
 UNSUPPORTED = 1003  # RFC 6455 section 7.4.1
 
@@ -118,11 +118,10 @@ class VoteWithVersion(Composer):
 
 
 UNREAD_TIME = "the timestamp cannot be read"
+UNREAD_TIMES = dict.fromkeys(("VOTE-09", "VOTE-16", "FCRE-04", "GEN-06", "ERR-01", "PERF-01"), UNREAD_TIME)
 
 
-@ROOM.fault(
-    "GEN-05", {"VOTE-09": UNREAD_TIME, "VOTE-16": UNREAD_TIME, "FCRE-04": UNREAD_TIME, "GEN-06": UNREAD_TIME, "PERF-01": UNREAD_TIME}
-)
+@ROOM.fault("GEN-05", UNREAD_TIMES)
 class TimestampWithoutZone(Composer):
     """Timestamps name no zone."""
 
@@ -130,9 +129,7 @@ class TimestampWithoutZone(Composer):
         return super().timestamp(now_ms).removesuffix("Z")
 
 
-@ROOM.fault(
-    "GEN-05", {"VOTE-09": UNREAD_TIME, "VOTE-16": UNREAD_TIME, "FCRE-04": UNREAD_TIME, "GEN-06": UNREAD_TIME, "PERF-01": UNREAD_TIME}
-)
+@ROOM.fault("GEN-05", UNREAD_TIMES)
 class TimestampWithSpace(Composer):
     """Timestamps have a space between date and time."""
 

@@ -23,6 +23,8 @@ ROOM = Room()
 NO_PING = "there is no PING to be answered or missed"
 UNSEEN = "no client recognises the PING, so none answers it"
 DIES = "the connection ends although every PING is answered"
+LASTING = ("SEC-0[1-57]", "CLS-05", "PERF-0*", "LIM-0[13]", "RATE-1[25]")
+"""Clauses whose sockets must live through more than one heartbeat."""
 BLIND = "whoever is not found by the heartbeat is not found at all"
 
 
@@ -79,7 +81,7 @@ class PingWithTimestamp(Composer):
         return self.frame({"type": "PING", "timestamp": iso_timestamp(time.time_ns() // 1_000_000)})
 
 
-@ROOM.fault("HB-03", {"HB-*": UNSEEN, "GEN-01": "the frame is no text", "SEC-03": UNSEEN, "PERF-02": UNSEEN, "LIM-0[13]": UNSEEN})
+@ROOM.fault("HB-03", {"HB-*": UNSEEN, "GEN-01": "the frame is no text", "BAT-0*": UNSEEN, **dict.fromkeys(LASTING, UNSEEN)})
 class PingAsBinary(Composer):
     """PING comes in a binary frame."""
 
@@ -87,7 +89,7 @@ class PingAsBinary(Composer):
         return encode(Opcode.BINARY, b'{"type":"PING"}')
 
 
-@ROOM.fault("HB-03", {"HB-*": UNSEEN, "SEC-03": UNSEEN, "PERF-02": UNSEEN, "LIM-0[13]": UNSEEN})
+@ROOM.fault("HB-03", {"HB-*": UNSEEN, "BAT-0*": UNSEEN, **dict.fromkeys(LASTING, UNSEEN)})
 class PingAsControlFrame(Composer):
     """PING is a ping of the WebSocket protocol in place of a message."""
 
@@ -97,7 +99,7 @@ class PingAsControlFrame(Composer):
 
 @ROOM.fault(
     "HB-04",
-    {"HB-0[278]": DIES, "HB-1[134]": DIES, "SEC-0[1235]": DIES, "CLS-05": DIES, "PERF-0*": DIES, "LIM-0[13]": DIES, "RATE-12": DIES},
+    {"HB-0[278]": DIES, "HB-1[134]": DIES, **dict.fromkeys(LASTING, DIES)},
 )
 class OnlyFirstPongHonoured(Heartbeat):
     """The first PONG keeps the connection alive, later ones do not."""
@@ -110,9 +112,7 @@ class OnlyFirstPongHonoured(Heartbeat):
             super().pong()
 
 
-@ROOM.fault(
-    "HB-04", {"HB-02": DIES, "HB-1[134]": DIES, "SEC-0[1235]": DIES, "CLS-05": DIES, "PERF-0*": DIES, "LIM-0[13]": DIES, "RATE-12": DIES}
-)
+@ROOM.fault("HB-04", {"HB-02": DIES, "HB-1[134]": DIES, **dict.fromkeys(LASTING, DIES)})
 class ShortLife(FaultyConnection):
     """Every connection is closed with 1001 after two and a half heartbeat intervals."""
 
@@ -139,7 +139,7 @@ class TimeoutTooEarly(Heartbeat):
         super().__init__(opened, interval, 0.5 * timeout)
 
 
-@ROOM.fault("HB-05", {"HB-08": "the end of who skips a PONG comes as late", "HB-16": "the end of who vanished comes as late"})
+@ROOM.fault("HB-05", {"HB-0[68]": "the end of who skips a PONG comes as late", "HB-16": "the end of who vanished comes as late"})
 class TimeoutTooLate(Heartbeat):
     """A PING may stay unanswered for twice the time."""
 
@@ -203,7 +203,7 @@ class UnaskedPongIsAnError(FaultyConnection):
         super().receive_pong(message)
 
 
-@ROOM.fault("HB-11")
+@ROOM.fault("HB-11", {"GEN-08": "its messages are PONGs", "RATE-10": "it sends PONGs"})
 class UnaskedPongCloses(FaultyConnection):
     """A PONG that no PING asked for ends the connection."""
 

@@ -25,7 +25,7 @@ TOO_FEW = "the server cannot be filled as the check needs it"
 NEVER_FULL = "there is no limit at which to look"
 
 
-@ROOM.fault("LIM-01", {"LIM-0[346]": TOO_FEW, "PERF-0*": TOO_FEW}, needs=("capacity",))
+@ROOM.fault("LIM-01", {"LIM-0[23456]": TOO_FEW, "PERF-0*": TOO_FEW, "HB-14": TOO_FEW}, needs=("capacity",))
 class OneSocketTooFew(FaultyHub):
     """The last socket that the limit allows is refused."""
 
@@ -45,7 +45,7 @@ class OldestShedWhenCrowded(FaultyHub):
         return connection
 
 
-@ROOM.fault("LIM-02", {"LIM-0[34]": NEVER_FULL}, needs=("capacity",))
+@ROOM.fault("LIM-02", {"LIM-0[346]": NEVER_FULL}, needs=("capacity",))
 class LimitUnenforced(FaultyHub):
     """Any number of sockets is let in."""
 
@@ -71,7 +71,7 @@ class FullServerSilent(FaultyHub):
         super().deliver(frame, () if self.full else receivers)
 
 
-@ROOM.fault("LIM-03", {"PERF-02": "it waits for heartbeats at the limit"}, needs=("capacity",))
+@ROOM.fault("LIM-03", {"PERF-02": "it waits for heartbeats at the limit", "HB-14": "so does it"}, needs=("capacity",))
 class FullServerSendsNoPing(FaultyConnection):
     """While the server is full, no PING is sent and none is missed."""
 

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.conformance.casting import Cast, _Arrivals, _Book, _gaps, _most_within, _owners, cast, small_crowd, wrong_counts
+from harness.conformance.arrivals import Arrivals, Book, gaps, most_within, owners
+from harness.conformance.casting import Cast, cast, small_crowd, wrong_counts
 from harness.conformance.crowd import Rows
 from harness.conformance.ground import Ground, Options
 from harness.conformance.host import HostLoad
@@ -52,26 +53,26 @@ def told_of(plan: VotePlan, called: list[float], late: list[float], *, voters: b
         messages.append(({**message, "voterId": each.voter} if voters else message,))
         triples.append((0, len(truth), at))
         truth.append(n)
-    return SimpleNamespace(messages=messages), rows_of(triples), truth
+    return SimpleNamespace(ear=SimpleNamespace(messages=messages)), rows_of(triples), truth
 
 
 @given(st.booleans(), st.integers(0, 2**32), st.floats(0.0, 10.0))
 def test_every_message_finds_its_vote_however_late(voters: bool, seed: int, most: float) -> None:
-    rng, book = random.Random(seed), _Book(PLAN.count)
+    rng, book = random.Random(seed), Book(PLAN.count)
     called = [1000.0 + PLAN.offset(n) for n in range(PLAN.count)]
     book.called[:], book.taken[:] = called, True
     crowd, rows, truth = told_of(PLAN, called, [rng.uniform(0, most) for _ in called], voters=voters, lost=frozenset())
-    found = {number: n for n, number, _ in _owners(crowd, PLAN, book, range(len(truth)), _Arrivals(rows))}
+    found = {number: n for n, number, _ in owners(crowd, PLAN, book, range(len(truth)), Arrivals(rows))}
     assert found == dict(enumerate(truth))
 
 
 @given(st.sets(st.integers(0, PLAN.count - 1), min_size=1, max_size=20))
 def test_a_lost_message_costs_no_other_its_vote_when_they_are_prompt(lost: set[int]) -> None:
-    book = _Book(PLAN.count)
+    book = Book(PLAN.count)
     called = [1000.0 + PLAN.offset(n) for n in range(PLAN.count)]
     book.called[:], book.taken[:] = called, True
     crowd, rows, truth = told_of(PLAN, called, [0.01] * len(called), voters=True, lost=frozenset(lost))
-    found = {number: n for n, number, _ in _owners(crowd, PLAN, book, range(len(truth)), _Arrivals(rows))}
+    found = {number: n for n, number, _ in owners(crowd, PLAN, book, range(len(truth)), Arrivals(rows))}
     assert found == dict(enumerate(truth))
 
 
@@ -83,12 +84,12 @@ def test_most_within_is_the_fullest_window_of_any_socket(arrivals: list[tuple[in
         sum(other == slot and at <= when < at + span for other, when in zip(rows.slot, rows.arrived, strict=True))
         for slot, at in zip(rows.slot, rows.arrived, strict=True)
     )
-    assert _most_within(rows, seconds) == by_hand
+    assert most_within(rows, seconds) == by_hand
 
 
 def test_gaps_are_between_pings_of_one_socket_inside_the_time() -> None:
     pings = rows_of([(0, 0, 1.0), (1, 0, 2.0), (0, 0, 4.0), (1, 0, 5.5), (0, 0, 9.0), (1, 0, 0.1)])
-    assert sorted(_gaps(pings, 0.5, 6.0).round(3).tolist()) == [3.0, 3.5]
+    assert sorted(gaps(pings, 0.5, 6.0).round(3).tolist()) == [3.0, 3.5]
 
 
 # ---- verdicts

@@ -33,6 +33,8 @@ from harness.verdict import Verdict
 from schemas import load_clauses, load_contract
 from tests.conformance.clients.client import DEFECTS, HABITS
 
+pytestmark = pytest.mark.alone
+
 CLIENTS = Path(__file__).parent / "clients"
 CONTRACT = load_contract()
 SCALE = 0.07

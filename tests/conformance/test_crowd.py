@@ -35,7 +35,7 @@ def heard(crowd: Crowd, kind: str, slots: int) -> bool:
     """Whether so many sockets got a message of that type, in good time."""
     deadline = time.monotonic() + 20.0
     while time.monotonic() < deadline:
-        if len(np.unique(crowd.rows().of(crowd.numbers(kind)).slot)) >= slots:
+        if len(np.unique(crowd.ear.rows().of(crowd.ear.numbers(kind)).slot)) >= slots:
             return True
         time.sleep(0.05)
     return False
@@ -63,9 +63,9 @@ def test_a_crowd_hears_votes_and_answers_pings(stage: Stage) -> None:
         for _ in range(3):  # whoever left PINGs unanswered would be closed by then
             assert heard(crowd, "PING", LIMIT)
             time.sleep(stage.limits.heartbeat_interval)
-        assert crowd.ended == []
+        assert crowd.ear.ended == []
         assert len(crowd) == LIMIT
-        rows = crowd.rows()
+        rows = crowd.ear.rows()
         assert (np.abs(rows.arrived / 1e9 - time.time()) < 60).all(), "arrivals are on the wall clock"
 
 
@@ -76,7 +76,7 @@ def test_who_leaves_makes_room(stage: Stage, abrupt: bool) -> None:
         crowd.depart(crowd.slots[0], abrupt=abrupt)
         assert len(crowd) == LIMIT - 1
         assert crowd.fill(LIMIT, 5.0) == []
-        assert crowd.ended == [], "who left by itself was not ended by the server"
+        assert crowd.ear.ended == [], "who left by itself was not ended by the server"
 
 
 def test_the_end_of_the_server_is_noticed(stage: Stage) -> None:
@@ -87,8 +87,8 @@ def test_the_end_of_the_server_is_noticed(stage: Stage) -> None:
         while len(crowd) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert len(crowd) == 0
-        assert {ended.code for ended in crowd.ended} == {stage.contract.close.going_away}
-        assert len(crowd.ended) == LIMIT
+        assert {ended.code for ended in crowd.ear.ended} == {stage.contract.close.going_away}
+        assert len(crowd.ear.ended) == LIMIT
 
 
 def test_a_house_tells_each_step(stage: Stage) -> None:

@@ -23,6 +23,7 @@ from harness.conformance.pool import Job, Pool
 from harness.conformance.window import window
 from harness.errors import UsageError
 from harness.net.frames import Opcode, WireFrame, close_payload
+from harness.net.handshake import Headers
 from harness.net.transcript import Frame, Transcript
 from harness.target.model import Tolerance
 from harness.target.session import Session
@@ -159,12 +160,19 @@ CREATED: dict[str, Any] = {
 
 
 def look(
-    *sent: Any, role: str = "regular", readings: dict[str, str] | None = None, wall: float = WALL, closed_by_us: bool = False
+    *sent: Any,
+    role: str = "regular",
+    readings: dict[str, str] | None = None,
+    wall: float = WALL,
+    closed_by_us: bool = False,
+    error_codes: tuple[str, ...] = (),
+    answered: tuple[Headers, bytes] = (Headers(), b""),
 ) -> dict[str, Verdict]:
     """The observer's verdicts on one connection on which the server sent these: messages, bytes, or (opcode, payload)."""
     secrets = Secrets()
     secrets.add(Session("c", SecretStr("sometoken1234.signature"), "regular"))
-    observer = Observer(readings or {}, 4.0, secrets, lambda: {"Ada Example"})
+    observer = Observer(readings or {}, 4.0, secrets, lambda: {"Ada Example"}, error_codes)
+    observer.answered("socket", *answered)
     watch = observer.watch("socket", role, 0.0)
     transcript = Transcript(100, 10_000_000, 1_000_000)
     transcript.observe(watch)
@@ -224,6 +232,7 @@ def test_good_messages_break_nothing() -> None:
         (CREATED, {"SEC-06"}),
         ((Opcode.CLOSE, close_payload(4000)), {"CLS-06"}),
         ((Opcode.CLOSE, b""), {"CLS-06"}),
+        ((Opcode.CLOSE, close_payload(1001, "goodbye sometoken1234")), {"GEN-09"}),
     ],
 )
 def test_each_break_belongs_to_its_own_clause(sent: Any, clauses: set[str]) -> None:
@@ -249,6 +258,21 @@ def test_readings_excuse_what_they_permit() -> None:
     assert broken({"type": "BATCH", "events": [VOTE]}) == {"GEN-02"}
     assert broken({**VOTE, "timestamp": "2026-01-15T10:00:00Z"}, readings={"timestamp": "any_zone"}) == set()
     assert broken({**VOTE, "extra": 1}, readings={"extra_properties": "open"}) == set()
+    assert broken({**ERROR, "code": "TEAPOT"}, readings={"error_codes": "extended"}, error_codes=("TEAPOT",)) == set()
+    assert broken({**ERROR, "code": "KETTLE"}, readings={"error_codes": "extended"}, error_codes=("TEAPOT",)) == {"ERR-02"}
+
+
+@pytest.mark.parametrize(
+    ("answered", "clauses"),
+    [
+        ((Headers([("X-Session", "sometoken1234")]), b""), {"GEN-09"}),
+        ((Headers([("Location", "/login?of=sometoken1234.signature")]), b""), {"GEN-09"}),
+        ((Headers(), b"no such session: sometoken1234"), {"GEN-09"}),
+        ((Headers([("Set-Cookie", "c=sometoken1234.signature; Path=/")]), b"sign in first"), set()),
+    ],
+)
+def test_the_answer_to_a_handshake_shows_no_session(answered: tuple[Headers, bytes], clauses: set[str]) -> None:
+    assert broken(answered=answered) == clauses
 
 
 def frame(value: Any) -> Frame:

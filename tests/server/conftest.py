@@ -5,6 +5,7 @@ The parent of a server needs no more than this: a private state directory, a dea
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -103,11 +104,14 @@ class Launcher:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._states: list[Path] = []
 
     def __enter__(self) -> Launcher:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for ready in self._states:
+            _end_heir(ready)
         for process in self._processes:
             if process.poll() is None:
                 process.kill()
@@ -121,6 +125,7 @@ class Launcher:
         with log.open("wb") as output:
             process = subprocess.Popen(command(state, flags), env=environment_of(environment), stderr=output)
         self._processes.append(process)
+        self._states.append(ready)
 
         def listening() -> dict[str, Any] | None:
             if process.poll() is not None:
@@ -135,6 +140,12 @@ class Launcher:
         facts = poll(listening, START_DEADLINE, "ready.json")
         sessions = json.loads(Path(facts["sessions_file"]).read_text())
         return Running(process, state, log, facts["base_url"], facts["ws_url"], facts["metrics_url"], sessions=sessions)
+
+
+def _end_heir(ready: Path) -> None:
+    """End the server that was started in place of ours, by a hook say."""
+    with contextlib.suppress(OSError, ValueError):
+        os.kill(json.loads(ready.read_text())["pid"], signal.SIGKILL)
 
 
 def command(state_dir: Path, flags: Mapping[str, object]) -> list[str]:

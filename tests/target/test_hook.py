@@ -40,6 +40,13 @@ def hook(target: Target, name: str) -> Hook:
     return found
 
 
+@pytest.mark.parametrize(("entry", "voted"), [({"mine": True}, True), ({"mine": False}, False), ({"mine": "yes"}, None), ({}, None)])
+def test_where_a_list_tells_of_the_callers_vote_can_be_said(tmp_path: Path, entry: dict[str, object], voted: bool | None) -> None:
+    target = with_hooks(tmp_path, '[hooks.list]\nitem_voted = "mine"\n')
+    answer = hook(target, "list").read(200, orjson.dumps({"features": [{"id": "f1", "hasVoted": True, **entry}]}))
+    assert [item.voted for item in answer.items] == [voted]
+
+
 @given(feature=st.text(min_size=1, max_size=40))
 def test_any_feature_id_stays_one_part_of_the_path(default: Target, feature: str) -> None:
     request = hook(default, "vote").prepare(SESSION, featureId=feature)

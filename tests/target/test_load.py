@@ -44,6 +44,13 @@ WRONG = {
     "base_url port": ('name = "t"\nbase_url = "http://h:x"\n' + SESSIONS, "base_url", "not a URL"),
     "base_url with password": ('name = "t"\nbase_url = "http://u:p@h"\n' + SESSIONS, "base_url", "a user name or a password"),
     "base_url with query": ('name = "t"\nbase_url = "http://h?x"\n' + SESSIONS, "base_url", "http:// or https://"),
+    "extended without codes": (top('readings = { error_codes = "extended" }'), "extra_error_codes", "are not listed"),
+    "codes of a closed table": (
+        top('extra_error_codes = ["X"]\nreadings = { error_codes = "closed" }'),
+        "extra_error_codes",
+        "the reading says that there are none",
+    ),
+    "codes that are none": (top("extra_error_codes = [5]"), "extra_error_codes.0", "must be a text"),
     "ws_path without slash": (top('ws_path = "ws"'), "ws_path", "does not begin with /"),
     "ws_url is http": (top('ws_url = "http://h"'), "ws_url", "not a WebSocket URL"),
     "both addresses": (top('ws_url = "ws://h/"', 'ws_path = "/"'), "ws_path", "both given"),
@@ -217,6 +224,13 @@ def test_the_process_id_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
         assert target.resources.find_pid() == pid
 
 
+def test_error_codes_of_its_own_extend_the_table(tmp_path: Path) -> None:
+    assert load(tmp_path, top("")).error_codes == frozenset()
+    target = load(tmp_path, top('extra_error_codes = ["MAINTENANCE", "TOO_LARGE"]'))
+    assert target.error_codes == {"MAINTENANCE", "TOO_LARGE"}
+    assert target.readings == {"error_codes": "extended"}
+
+
 @given(secret=st.text(alphabet="abcdefgh0123456789%./+=", min_size=12, max_size=40), data=st.data())
 def test_no_error_ever_shows_a_variable(tmp_path_factory: pytest.TempPathFactory, secret: str, data: st.DataObject) -> None:
     """Any profile of the table, with a variable put into every header and password it could stand in."""
@@ -243,7 +257,9 @@ def test_a_bundled_server_is_a_target(tmp_path: Path) -> None:
     assert (target.limits.heartbeat_interval, target.limits.connections) == (2.0, 30)
     stop = target.hook("stop")
     assert stop is not None
-    assert stop.command(None)[-1] == "77"
+    assert stop.command(None)[-2:] == ["stop", str(ready)]
+    assert target.hook("start") is None, "a server that does not say how it was started cannot be started"
+    assert target.readings == {"subscription_limit": "declared", "cookie_name": "secure_prefix"}
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"base_url":5}'])

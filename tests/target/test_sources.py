@@ -225,6 +225,22 @@ def test_signing_in_keeps_the_cookie_verbatim_and_knows_who_it_is(tmp_path: Path
     assert admin.role == "admin"
 
 
+def test_a_sign_in_that_only_sets_the_cookie_leaves_it_to_the_lookup_to_tell_who_that_is(tmp_path: Path) -> None:
+    def mute(seen: Seen) -> Reply:
+        if seen.method == "POST":
+            cookie = f"{COOKIE}=of-{orjson.loads(seen.body)['email'].partition('@')[0]}.{SIGNED}; Path=/"
+            return Reply(204, b"", (("Set-Cookie", cookie),))
+        who = seen.headers["Cookie"].partition("=of-")[2].partition(".")[0]
+        told = {"data": {"id": f"s-{who}", "me": {"uid": f"id-{who}", "label": who.title()}}}
+        return Reply(200, orjson.dumps(told))
+
+    paths = 'expect = [204]\nsession_id = "data.id"\nlookup_user_id = "data.me.uid"\nlookup_user_name = "data.me.label"'
+    with api(mute) as server:
+        first, second = by_login(tmp_path, server.url, f"window = 0\n{paths}").sessions(2)
+    assert (first.user_id, first.user_name, first.session_id) == ("id-load-1", "Load-1", "s-load-1")
+    assert second.user_id == "id-load-2"
+
+
 def test_over_https_the_cookie_has_a_prefix(tmp_path: Path) -> None:
     with api(better_auth(cookie=f"__Secure-{COOKIE}")) as server:
         assert by_login(tmp_path, server.url).sessions(1)[0].name == f"__Secure-{COOKIE}"

@@ -57,7 +57,7 @@ def volley(stage: Stage, rounds: Sequence[Sequence[Ballot]]) -> list[Called]:
 
     for hook, voter, feature in {ballot[1:]: ballot for ballots in rounds for ballot in reversed(ballots)}.values():
         if hook == "vote":
-            stage._unvoted(voter, feature)
+            stage.unvoted(voter, feature)
     stage.ground.pace.wait(sum(map(len, rounds)))
     with ThreadPoolExecutor(len(rounds)) as pool:
         return [called for done in pool.map(cast, rounds) for called in done]

@@ -105,7 +105,7 @@ def test_all_come_back(stage: Stage) -> Recorded:
     rules, benchmark = stage.contract.client, stage.contract.benchmark
     scale = stage.limits.heartbeat_interval / stage.contract.limits.heartbeat_interval
     wanted = room(stage)
-    rng = random.Random(6)
+    rng = random.Random(stage.ground.options.seed)
     with Crowd(stage, viewers(stage), 2 * wanted) as crowd:
         refused = crowd.fill(wanted, stage.patience)
         if refused:

@@ -8,6 +8,7 @@ import dataclasses
 import http.client
 import itertools
 import json
+import os
 import resource
 import signal
 import socket
@@ -59,12 +60,16 @@ def test_what_a_parent_process_finds(start_server: Launcher) -> None:
     server = start_server(users=3, admins=1, features=5, sessions=9, heartbeat_interval=15, time_scale=0.5)
     state = server.state_dir
     facts = json.loads((state / "ready.json").read_text())
+    assert facts.pop("command")[1:3] == ["-m", "server_under_test"]  # see test_again
+    assert time.time() - 60 < facts.pop("started") <= time.time()
     assert facts == {
         "base_url": server.base_url,
         "ws_url": server.base_url.replace("http", "ws") + CONTRACT.path,
         "pid": server.pid,
         "metrics_url": server.base_url + "/metrics",
         "sessions_file": str(state / "sessions.json"),
+        "directory": str(Path.cwd()),
+        "parent": os.getpid(),
         "limits": dataclasses.asdict(dataclasses.replace(CONTRACT.limits, heartbeat_interval=15.0).scaled(0.5)),
     }
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
