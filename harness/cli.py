@@ -51,9 +51,11 @@ def bench(context: typer.Context) -> None:
 
 
 def _page(folder: Path) -> Path:
-    from harness.report import render
+    from harness.report import render, shelve
 
-    return render(folder)
+    page = render(folder)
+    shelve(folder)
+    return page
 
 
 gate.pages.append(_page)
@@ -65,14 +67,22 @@ app.command()(faults)
 def report(
     run: Annotated[str, typer.Argument(help='a run\'s folder or name, or "latest"')] = "latest",
     reports: Annotated[Path, typer.Option(envvar="ROADMAP_REPORTS", help="where run folders lie")] = Path("reports"),
+    index: Annotated[bool, typer.Option("--index", help="only write the page over all runs, with their trends")] = False,
 ) -> None:
     """Judge a run folder again, of a load run or of the gate, write its page, and print the verdict.
 
     Example: roadmap-harness report latest
-    """
-    from harness.report import rebuild  # pandas and matplotlib take a second to load: only where they are needed
 
-    made = rebuild(find_run(run, reports))
+    All runs on one page: roadmap-harness report --index
+    """
+    from harness.report import rebuild, shelve, write_index  # pandas and matplotlib take a second to load: only where they are needed
+
+    if index:
+        typer.echo(f"index: {write_index(reports)}")
+        return
+    folder = find_run(run, reports)
+    made = rebuild(folder)
+    shelve(folder)
     typer.echo(made.text)
     typer.echo(f"\nreport: {made.page}")
     raise typer.Exit(made.exit_code)

@@ -13,16 +13,24 @@ from pathlib import Path
 from harness.child import forward_signals, start_child
 from harness.errors import RunInvalid, UsageError
 
-__all__ = ["LocustRun", "free_port", "scenario_file"]
+__all__ = ["LocustRun", "free_port", "scenario_file", "scenario_names"]
+
+
+def _folder() -> Path:
+    return Path(str(resources.files("scenarios")))
+
+
+def scenario_names() -> list[str]:
+    """The scenarios that there are."""
+    return sorted(path.stem for path in _folder().glob("*.py") if path.stem != "__init__")
 
 
 def scenario_file(name: str) -> Path:
     """The locustfile of a scenario. Raises UsageError naming those there are."""
-    folder = Path(str(resources.files("scenarios")))
-    known = sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+    known = scenario_names()
     if name.replace("-", "_") not in known:
         raise UsageError(f"there is no scenario {name!r}", "bench", f"use one of: {', '.join(known)}")
-    return folder / f"{name.replace('-', '_')}.py"
+    return _folder() / f"{name.replace('-', '_')}.py"
 
 
 def free_port() -> str:

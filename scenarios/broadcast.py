@@ -8,8 +8,13 @@ of the voter is checked under load. Every delivery is accounted for.
 """
 
 from harness.load.scenario import Viewer, install
+from harness.load.shape import Shape
 
-install("broadcast")
+SHAPE = Shape(
+    name="broadcast",
+    about="The contract's load test: its connections and its broadcasts a second, every delivery accounted for.",
+)
+install(SHAPE)
 
 
 class BroadcastViewer(Viewer):

@@ -19,8 +19,9 @@ __all__ = ["Connections", "connection_figures", "open_at", "open_over_time"]
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """Counts of sockets. `held`: opened and never lost to the server; `own_closes`: closed early by the generator itself;
-    `codes`: unexpected closes by close code (1006: the connection ended without a Close frame, 0: not recorded)."""
+    """Counts of sockets. `held`: opened and never lost to the server; `own_closes`: closed early by the generator itself; `excused`:
+    those that stopped reading, which the target is to cut off; `codes`: unexpected closes by close code (1006: the connection ended
+    without a Close frame, 0: not recorded)."""
 
     asked: int
     opened: int
@@ -29,6 +30,7 @@ class Connections:
     held: int
     unexpected: int
     own_closes: int
+    excused: int
     codes: Mapping[int, int]
     reasons: Mapping[int, str]
 
@@ -56,6 +58,7 @@ def connection_figures(run: Run) -> Connections:
         held=max(0, held),
         unexpected=len(by_server),
         own_closes=own,
+        excused=run.journal.count("slow"),
         codes={int(code): int(count) for code, count in codes.value_counts().sort_index().items()},  # type: ignore[call-overload]
         reasons={
             int(code): str(reason)

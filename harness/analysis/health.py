@@ -12,6 +12,7 @@ import pandas as pd
 
 from harness.analysis.latency import Quantiles, of_values
 from harness.analysis.run import Run, merged
+from harness.measure.histogram import Histogram
 
 __all__ = ["Health", "health_figures", "health_timeline"]
 
@@ -20,9 +21,10 @@ _MICRO = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """slip: called - due, one sample a cast. lag: seen - arrived, one sample a read. stall: the longest time that a worker's loop was
-    away. busy_share: the share of the seconds in which the host was busier than `busy_above`. cpu: the workers' CPU seconds per
-    second, all together. clock_steps: seconds that the clock jumped, one entry a jump."""
+    """slip: called - due, one sample a cast (in a run without casts: started - planned, one a connection). lag: seen - arrived, one
+    a read. stall: the longest time that a worker's loop was away. busy_share: the share of the seconds in which the host was busier
+    than `busy_above`. cpu: the workers' CPU seconds per second, all together. clock_steps: seconds that the clock jumped, one entry
+    a jump."""
 
     slip: Quantiles
     lag: Quantiles
@@ -44,8 +46,8 @@ def health_figures(run: Run, busy_above: float) -> Health:
     cpu = slots["cpu"].sum(min_count=1).dropna()
     stalls = seconds["loop_stall"].dropna()
     return Health(
-        slip=of_values((casts["called"] - casts["due"]).to_numpy(dtype=float)),
-        lag=Quantiles(lag.count, *(_seconds(us) for us in lag.quantiles((0.5, 0.9, 0.99, 0.999, 1.0)))),
+        slip=of_values((casts["called"] - casts["due"]).to_numpy(dtype=float)) if run.casts_votes else _of(merged(seconds["slip"])),
+        lag=_of(lag),
         stall=float(stalls.max()) if len(stalls) else None,
         busy_share=float((host > busy_above).mean()) if len(host) else None,
         host_cpu=float(host.mean()) if len(host) else None,
@@ -56,11 +58,9 @@ def health_figures(run: Run, busy_above: float) -> Health:
 
 
 def health_timeline(run: Run) -> pd.DataFrame:
-    """By second: columns at (seconds since the first cast was due), slip (worst), lag (p99), host_cpu, stall."""
+    """By second: columns at (seconds since the first cast was due, or since the start where none ever was), slip (worst), lag (p99), host_cpu, stall."""
     columns = ["at", "slip", "lag", "host_cpu", "stall"]
-    epoch = run.phases.epoch
-    if epoch is None:
-        return pd.DataFrame(columns=columns, dtype=float)
+    epoch = run.phases.started if run.phases.epoch is None else run.phases.epoch
     slips = (run.casts["called"] - run.casts["due"]).groupby(np.floor(run.casts["due"] - epoch)).max()
     rows = []
     for at, group in run.seconds.groupby(np.floor(run.seconds["t"] - epoch - 0.5)):
@@ -68,6 +68,10 @@ def health_timeline(run: Run) -> pd.DataFrame:
         lag = _seconds(merged(group["lag"]).quantile(0.99))
         rows.append((second, slips.get(second), lag, group["host_cpu"].max(), group["loop_stall"].max()))
     return pd.DataFrame(rows, columns=columns).astype(float)
+
+
+def _of(histogram: Histogram) -> Quantiles:
+    return Quantiles(histogram.count, *(_seconds(us) for us in histogram.quantiles((0.5, 0.9, 0.99, 0.999, 1.0))))
 
 
 def _seconds(us: float | None) -> float | None:

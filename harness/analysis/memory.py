@@ -15,7 +15,7 @@ import numpy.typing as npt
 from harness.analysis.connections import open_at
 from harness.analysis.run import Run
 
-__all__ = ["LEAST_SPAN", "Memory", "Slope", "memory_figures", "slope_of"]
+__all__ = ["LEAST_SPAN", "Memory", "Slope", "memory_figures", "slope_of", "student"]
 
 LEAST_SPAN = 50
 """Fewer connections than this between the least and the most, and the allocator's steps drown the slope."""
@@ -92,11 +92,11 @@ def slope_of(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> Slope:
     effective = max(3.0, n * (1.0 - r) / (1.0 + r))
     variance = squares / (n - 2) * (n / effective)
     slope_error, error = math.sqrt(variance / spread), math.sqrt(variance / n)
-    reach = _student(max(1.0, effective - 2.0))
+    reach = student(max(1.0, effective - 2.0))
     return Slope(slope, slope - reach * slope_error, slope + reach * slope_error, intercept, n, mean, slope_error, error, reach)
 
 
-def _student(freedom: float) -> float:
+def student(freedom: float) -> float:
     """The two-sided 95 % point of Student's t: exact for 1 and 2 degrees, else Cornish and Fisher's expansion (Abramowitz and Stegun
     26.7.5), within 1 % from 3 degrees up."""
     if freedom < 2.0:

@@ -134,6 +134,16 @@ class Run:
     findings: tuple[Record, ...]
     unmatched: tuple[Record, ...]
     types: Mapping[str, int]
+    journal: JournalData
+
+    def records(self, kind: str) -> Sequence[Record]:
+        """The records of a kind that only the run's own scenario writes, in the order written."""
+        return self.journal.all(kind)
+
+    @property
+    def casts_votes(self) -> bool:
+        """Whether the scenario casts votes at all."""
+        return bool((self.header.get("parameters") or {}).get("rate", 1.0))
 
     @property
     def workers(self) -> int:
@@ -215,6 +225,7 @@ def _run(folder: Path, data: JournalData) -> Run:
         findings=tuple(each for each in _of(data, "finding") if each.get("what") != "lost" or each.get("n") not in merged),
         unmatched=tuple(_of(data, "unmatched")),
         types=types,
+        journal=data,
     )
 
 
@@ -268,9 +279,10 @@ def _phases(started: float, events: Sequence[Event], footer: Record | None, last
         ramp_done=max(ramped) if ramped else None,
         cast_started=at("cast_started"),
         epoch=planned("start"),
-        steady_from=planned("steady_from"),
-        steady_until=planned("steady_until"),
-        cast_ended=max(ended) if ended else None,
+        # A scenario that casts nothing is measured from one event to the other.
+        steady_from=planned("steady_from") or at("measure_started"),
+        steady_until=planned("steady_until") or at("measure_ended"),
+        cast_ended=max(ended) if ended else at("measure_ended"),
         drained=at("drained"),
         stopped=stopped,
         loss=_loss(first, footer, at("drained"), stopped),

@@ -15,10 +15,11 @@ import orjson
 
 from harness.analysis.connections import Connections, connection_figures
 from harness.analysis.health import Health, health_figures
-from harness.analysis.judge import Case, judge, withhold
+from harness.analysis.judge import USUAL, Case, judge, withhold
 from harness.analysis.latency import LatencyFigures, latency_figures
 from harness.analysis.memory import Memory, memory_figures
 from harness.analysis.run import Parameters, Run, load_run
+from harness.analysis.studies import study_of
 from harness.analysis.throughput import Throughput, throughput_figures
 from harness.analysis.validity import Evidence, Fitness, Reason, reasons_against
 from harness.journal import RunFolder
@@ -34,7 +35,7 @@ SCHEMA = 1
 @dataclass(frozen=True, slots=True)
 class Summary:
     """What a run says. `sentence` is the reason for `verdict` in one sentence; `cut_short`: there is no footer, or the user or a
-    lost target ended the run early; `seconds`: how long the run lasted."""
+    lost target ended the run early; `seconds`: how long the run lasted; `study`: the figures of the run's own scenario, if it has any."""
 
     schema: int
     run: str
@@ -56,6 +57,7 @@ class Summary:
     connections: Connections
     memory: Memory
     health: Health
+    study: Any = None
 
     def to_json(self) -> bytes:
         """The text of verdicts.json. The points of curves stay in the journal, from which they can be drawn again."""
@@ -98,7 +100,9 @@ def assess(folder: Path) -> Assessment:
     memory = memory_figures(run)
     reasons = reasons_against(evidence)
     validity = Validity.INVALID if reasons else Validity.VALID
-    benchmarks = judge(Case(evidence, memory, limits, contract.close))
+    study = study_of(run)
+    judged = run.header.get("judged") or USUAL
+    benchmarks = judge(Case(evidence, memory, limits, contract.close, study), judged)
     if reasons:
         benchmarks = tuple(withhold(benchmark) for benchmark in benchmarks)
     verdicts = [benchmark.verdict for benchmark in benchmarks]
@@ -126,6 +130,7 @@ def assess(folder: Path) -> Assessment:
         connections=evidence.connections,
         memory=memory,
         health=evidence.health,
+        study=study,
     )
     return Assessment(run, fitness, summary)
 

@@ -96,6 +96,8 @@ def _no_casts(e: Evidence) -> Reason | None:
     phases = e.run.phases
     if phases.cast_started is not None or phases.loss is not None:
         return None
+    if not e.run.casts_votes and phases.steady_from is not None:
+        return None
     if e.connections.opened and e.connections.refused and phases.ramp_done is not None:
         return None  # The ramp itself convicts: some were let in, others turned away.
     return Reason(
@@ -157,12 +159,14 @@ def _slip(e: Evidence) -> Reason | None:
     slip, fitness = e.health.slip, e.fitness
     if slip.p99 is None or slip.max is None or (slip.p99 <= fitness.slip_p99 and slip.max <= fitness.slip_max):
         return None
+    what = "Votes were cast" if e.run.casts_votes else "Connections were opened"
+    voters = ", and enough voters that none has to wait for its last answer" if e.run.casts_votes else ""
     api = "" if e.latency.api.p99 is None else f" The votes' own answers took {_ms(e.latency.api.p99)} at p99."
     return Reason(
         "slip",
-        f"Votes were cast late: p99 {_ms(slip.p99)} (allowed {_ms(fitness.slip_p99)}), at most {_ms(slip.max)} "
+        f"{what} late: p99 {_ms(slip.p99)} (allowed {_ms(fitness.slip_p99)}), at most {_ms(slip.max)} "
         f"(allowed {_ms(fitness.slip_max)}) behind the plan.",
-        f"Give the generator more CPU or more workers, and enough voters that none has to wait for its last answer.{api}",
+        f"Give the generator more CPU or more workers{voters}.{api}",
     )
 
 

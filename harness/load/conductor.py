@@ -1,4 +1,4 @@
-"""Leads a run through its phases, in Locust's master or in the only process: ramp, cast, drain, finish.
+"""Leads a run through the phases that its scenario names, in Locust's master or in the only process, and then to its end.
 
 It alone writes the journal. Whatever ends the run early (the user, the target, a lost worker, a full disk) goes through the same
 `finish`, so everything that was seen is kept and the footer says why it ended.
@@ -6,12 +6,13 @@ It alone writes the journal. Whatever ends the run early (the user, the target, 
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import gevent
 from gevent import get_hub
@@ -20,14 +21,19 @@ from gevent.lock import RLock
 from harness.errors import HarnessError, JournalFull
 from harness.journal import Journal, RunFolder
 from harness.load.facts import header
-from harness.load.messages import FINISH, PLAN, SAVED
+from harness.load.messages import ACT, FINISH, PLAN, SAVED
 from harness.load.prepare import Prepared, target_answers
 from harness.load.settings import Settings
+from harness.load.shape import Shape
 from harness.measure.clock import ClockWatch, read_clocks
 from harness.measure.plan import VotePlan
 from harness.measure.resources import ProcessProbe, ResourceProbe
+from harness.target import Target
 
-__all__ = ["Conductor"]
+__all__ = ["Conductor", "Timetable"]
+
+Timetable = Sequence[tuple[float, Callable[[], None]]]
+"""What is to be done while votes are cast: seconds after the first one is due, in order, and the deed."""
 
 _POLL = 0.05
 _LEAD = 1.0  # seconds from telling everybody the plan to its start
@@ -61,10 +67,14 @@ class _Worker:
 
 
 class Conductor:
-    """One run. `expected` is how many processes carry load; `missing` tells how many of them Locust has lost."""
+    """One run. `expected` is how many processes carry load; `missing` tells how many of them Locust has lost.
+
+    `watch` sees each record as it is written, for a view of the run while it goes on.
+    """
 
     def __init__(
         self,
+        shape: Shape,
         settings: Settings,
         prepared: Prepared,
         *,
@@ -73,8 +83,9 @@ class Conductor:
         missing: Callable[[], int],
         probe: ResourceProbe | None,
         tell: Callable[[str], None],
+        watch: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> None:
-        self.settings, self.folder = settings, RunFolder(prepared.folder)
+        self.shape, self.settings, self.folder = shape, settings, RunFolder(prepared.folder)
         self._prepared, self._runner, self._expected, self._missing, self._probe, self._tell = (
             prepared,
             runner,
@@ -94,7 +105,10 @@ class Conductor:
         self.error: HarnessError | None = None
         self.exit_code: int | None = None
         self.finished = False
-        self._journal.write(header(settings, prepared, expected))
+        self._watch = watch or (lambda record: None)
+        head = header(shape, settings, prepared, expected)
+        self._journal.write(head)
+        self._watch(head)
         self._sampler = gevent.spawn(self._sample)
         self._syncer = gevent.spawn(self._sync)
 
@@ -118,45 +132,91 @@ class Conductor:
         self._write({"kind": "event", "t": time.time(), "worker": 0, "name": name, "detail": detail or {}})
 
     def _write(self, record: dict[str, Any]) -> None:
+        self._watch(record)
         try:
             self._journal.write(record)
         except JournalFull as error:
             self._writing = self._writing or error
 
-    def _sum(self, key: str) -> int:
+    def sum(self, key: str) -> int:
+        """A figure of the members' status, all together."""
         return sum(worker.status.get(key, 0) for worker in self._workers.values())
 
-    def _all(self, key: str) -> bool:
+    def all(self, key: str) -> bool:
+        """Whether every member's status says so."""
         return len(self._workers) >= self._expected and all(worker.status.get(key) for worker in self._workers.values())
+
+    @property
+    def target(self) -> Target:
+        return self._prepared.target
+
+    @property
+    def workers(self) -> int:
+        """How many processes carry load."""
+        return self._expected
 
     # -- the phases
 
     def run(self) -> None:
         """All phases. Never raises for what the target, the disk or a worker does."""
         try:
-            self._ramp()
-            self._cast()
+            self.shape.conduct(self)
             self.finish("completed")
         except _Ended as end:
             self.finish(end.reason)
 
-    def _ramp(self) -> None:
+    def tell_all(self, act: str, data: Mapping[str, Any]) -> None:
+        """Have every member do the scenario's act of that name."""
+        self._runner.send_message(ACT, {"name": act, "data": dict(data)})
+
+    def until(self, condition: Callable[[], bool], seconds: float, progress: Callable[[], str], *, held: bool = False) -> bool:
+        """Wait for the condition, at most so long; answers whether it came. What must end the run ends it here, `held` connections that
+        are all gone too."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() >= deadline:
+                return False
+            self._step(progress)
+            if held:
+                self.check_gone()
+        return True
+
+    def wait(self, seconds: float, progress: Callable[[], str], *, held: bool = False) -> None:
+        """Let time pass, with an eye on what must end the run."""
+        self.until(lambda: False, seconds, progress, held=held)
+
+    def give_up(self, reason: str) -> NoReturn:
+        """End the run: the target cannot be measured any more."""
+        self.event("target_lost", {"reason": reason})
+        raise _Ended("target_lost")
+
+    @contextlib.contextmanager
+    def measure(self) -> Iterator[None]:
+        """The judged phase of a run that casts nothing: inside it the instrument's own fitness counts."""
+        self.event("measure_started")
+        yield
+        self.event("measure_ended")
+
+    def ramp(self) -> None:
+        """Every viewer comes, at the pace that was asked for."""
         settings = self.settings
         self._tell(f"opening {settings.viewers} connections, {settings.spawn_rate:g} a second")
         self.event("ramp_started")
         deadline = time.monotonic() + settings.viewers / settings.spawn_rate + _RAMP_GRACE
-        while self._sum("opened") + self._sum("refused") < settings.viewers and time.monotonic() < deadline:
-            self._step(lambda: f"{self._sum('open')} of {settings.viewers} connections open")
-            if self._sum("refused") and not self._sum("opened"):
-                self._check_gone()
+        while self.sum("opened") + self.sum("refused") < settings.viewers and time.monotonic() < deadline:
+            self._step(lambda: f"{self.sum('open')} of {settings.viewers} connections open")
+            if self.sum("refused") and not self.sum("opened"):
+                self.check_gone()
         gevent.sleep(2 * _SAMPLE_PERIOD)
-        self.event("ramp_done", {"open": self._sum("open"), "refused": self._sum("refused")})
-        if not self._sum("open"):
-            self.event("target_lost", {"reason": "no connection could be opened"})
-            raise _Ended("target_lost")
+        self.event("ramp_done", {"open": self.sum("open"), "refused": self.sum("refused")})
+        if not self.sum("open"):
+            self.give_up("no connection could be opened")
 
-    def _cast(self) -> None:
+    def cast(self, timetable: Timetable = ()) -> None:
+        """The plan's votes are cast and their last deliveries waited for; meanwhile the deeds of `timetable` are done."""
         plan = self._prepared.plan
+        if plan is None:
+            raise RuntimeError("this scenario has no votes to cast")
         epoch = time.time_ns() + round(_LEAD * 1e9)
         order = {str(worker): place for place, worker in enumerate(sorted(self._workers))}
         self._runner.send_message(PLAN, _plan_message(plan, epoch, order, self._prepared.exclusion))
@@ -165,15 +225,15 @@ class Conductor:
         self.event("cast_started", {"start": begin, "steady_from": steady_from, "steady_until": until})
         total = plan.warmup + plan.duration
         self._tell(f"casting {plan.rate:g} votes a second for {total:g} s ({plan.warmup:g} s of them warm-up)")
-        deadline = time.monotonic() + total + _LEAD + _CAST_GRACE
-        while not self._all("done") and time.monotonic() < deadline:
-            self._step(lambda: f"{max(0.0, until - time.time()):.0f} s to go, {self._sum('open')} connections open")
-            self._check_gone()
+        deadline, deeds = time.monotonic() + total + _LEAD + _CAST_GRACE, list(timetable)
+        while not self.all("done") and time.monotonic() < deadline:
+            while deeds and time.time() >= begin + deeds[0][0]:
+                deeds.pop(0)[1]()
+            self._step(lambda: f"{max(0.0, until - time.time()):.0f} s to go, {self.sum('open')} connections open")
+            self.check_gone()
         self.event("cast_ended")
-        deadline = time.monotonic() + self.settings.drain
-        while not self._all("settled") and time.monotonic() < deadline:
-            self._step(lambda: "waiting for the last deliveries")
-        self.event("drained", {"complete": self._all("settled")})
+        self.until(lambda: self.all("settled"), self.settings.drain, lambda: "waiting for the last deliveries")
+        self.event("drained", {"complete": self.all("settled")})
 
     def _step(self, progress: Callable[[], str]) -> None:
         """Wait a little; notice what must end the run."""
@@ -194,18 +254,16 @@ class Conductor:
         if step is not None:
             self.event("clock_step", {"seconds": step})
 
-    def _check_gone(self) -> None:
+    def check_gone(self) -> None:
         """End the run when every connection is gone and stays gone: there is nothing left to measure."""
-        if self._sum("open"):
+        if self.sum("open"):
             self._lost_connections = None
             return
         now = time.monotonic()
         self._lost_connections = self._lost_connections or now
         if now - self._lost_connections >= _GONE_SECONDS:
             problem = target_answers(self._prepared.target)
-            reason = problem or "it ended every connection, though it still accepts new ones"
-            self.event("target_lost", {"reason": reason})
-            raise _Ended("target_lost")
+            self.give_up(problem or "it ended every connection, though it still accepts new ones")
 
     # -- beside the phases
 
@@ -265,8 +323,10 @@ class Conductor:
         for worker in self._workers.values():
             for name, value in worker.totals.items():
                 totals[name] = totals.get(name, 0) + value
+        footer = {"kind": "footer", "ended": time.time(), "reason": reason, "totals": totals}
+        self._watch(footer)
         try:
-            self._journal.close({"kind": "footer", "ended": time.time(), "reason": reason, "totals": totals})
+            self._journal.close(footer)
         except JournalFull as error:
             self._writing = self._writing or error
         self.error = self._writing

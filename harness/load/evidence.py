@@ -62,13 +62,16 @@ class Evidence:
         self._records: list[dict[str, Any]] = []
         self._interval = _Interval()
         self._named = 0
+        self._handshakes: list[tuple[int, float, float, float, bool]] = []
         self._health = HealthSampler(time.monotonic())
         self.opened = self.refused = self.frames = self.unmatched = 0
 
-    def _record(self, kind: str, **values: Any) -> None:
+    def record(self, kind: str, **values: Any) -> None:
+        """Write a record of any kind; its worker is filled in."""
         self._records.append({"kind": kind, "worker": self._worker, **values})
 
-    def _viewer(self, slot: int) -> str:
+    def viewer(self, slot: int) -> str:
+        """The name of a slot's viewer."""
         return f"w{self._worker}-{slot}"
 
     def take(self) -> list[dict[str, Any]]:
@@ -91,11 +94,15 @@ class Evidence:
         self._interval.counts["closed"] += 1
         if end.by == "server":
             reason = end.reason[:_REASON]
-            self._record("closed", t=end.at / 1e9, viewer=self._viewer(end.slot), code=end.code, reason=reason, by=end.by)
+            self.record("closed", t=end.at / 1e9, viewer=self.viewer(end.slot), code=end.code, reason=reason, by=end.by)
 
     def on_cast(self, slip: float) -> None:
-        """A vote was cast `slip` microseconds after it was due."""
+        """A vote was cast, or a connection begun, `slip` microseconds after it was due."""
         self._interval.slips.append(slip)
+
+    def on_handshake(self, step: int, due: float, began: float, done: float, opened: bool) -> None:
+        """A connection of a scenario that studies them: planned, begun and done or refused (seconds since the epoch)."""
+        self._handshakes.append((step, due, began, done, opened))
 
     # -- deliveries
 
@@ -136,34 +143,38 @@ class Evidence:
         """Closed books of broadcasts."""
         carried = [row for row in settled if row.into is not None]
         if carried:
-            self._record("coalesced", n=[row.n for row in carried], into=[row.into for row in carried])
+            self.record("coalesced", n=[row.n for row in carried], into=[row.into for row in carried])
         rows = [row for row in settled if row.into is None]
         if rows:
             seconds = {key: [_seconds(getattr(row, key)) for row in rows] for key in ("stamped", "first", "last")}
             counts = ("n", "expected", "delivered", "lost", "duplicated", "reordered", "misdirected")
-            self._record("broadcasts", **{key: [getattr(row, key) for row in rows] for key in counts}, **seconds)
+            self.record("broadcasts", **{key: [getattr(row, key) for row in rows] for key in counts}, **seconds)
         for finding in findings:
             self._finding(finding.what, finding.n, finding.slots, finding.total, "")
 
     def _finding(self, what: str, n: int | None, slots: Sequence[int], total: int, detail: str) -> None:
         self._named += 1
         if self._named <= _FINDINGS:
-            viewers = [self._viewer(slot) for slot in slots[:_NAMED]]
-            self._record("finding", t=time.time(), what=what, n=n, viewers=viewers, total=total, detail=detail)
+            viewers = [self.viewer(slot) for slot in slots[:_NAMED]]
+            self.record("finding", t=time.time(), what=what, n=n, viewers=viewers, total=total, detail=detail)
 
     # -- the interval
 
     def second(self, *, open_now: int, stamped: bool, stall: float, unmatched_example: str) -> Deliveries:
         """Close the interval: write its record, and return what Locust is to be told."""
         self.name_broken()
+        if self._handshakes:
+            columns = zip(*self._handshakes, strict=True)
+            self.record("handshakes", **dict(zip(("step", "due", "began", "done", "opened"), map(list, columns), strict=True)))
+            self._handshakes.clear()
         interval, self._interval = self._interval, _Interval()
         health, now = self._health.sample(time.monotonic()), time.time()
         self.frames += interval.frames
         self.unmatched += interval.unmatched
         if interval.unmatched:
-            self._record("unmatched", t=now, frames=interval.unmatched, example=unmatched_example)
+            self.record("unmatched", t=now, frames=interval.unmatched, example=unmatched_example)
         latency = np.concatenate(interval.latency) if interval.latency else np.empty(0)
-        self._record(
+        self.record(
             "second",
             t=now,
             open=open_now,

@@ -16,20 +16,24 @@ import psutil
 from harness.journal import FORMAT
 from harness.load.prepare import Prepared
 from harness.load.settings import Settings
+from harness.load.shape import Shape
 
 __all__ = ["git_revision", "header"]
 
 _PACKAGES = ("roadmap-harness", "locust", "gevent", "websocket-client", "geventhttpclient", "numpy", "pandas")
 
 
-def header(settings: Settings, prepared: Prepared, workers: int) -> dict[str, Any]:
+def header(shape: Shape, settings: Settings, prepared: Prepared, workers: int) -> dict[str, Any]:
     """The first record of the journal."""
     target = prepared.target
     return {
         "kind": "header",
         "format": FORMAT,
         "run": prepared.folder.name,
-        "scenario": settings.scenario,
+        "scenario": shape.name,
+        "about": shape.about,
+        "judged": list(shape.judged),
+        "merges": shape.merges,
         "started": time.time(),
         "target": {"name": target.name, "base_url": target.base_url, "ws_url": target.ws_url},
         "seed": settings.seed,

@@ -1,6 +1,6 @@
 """A process that carries load: a Locust worker, or the only process of a local run.
 
-It obeys three messages of the conductor (plan, finish, saved) and sends its evidence once a second. The last flush is
+It obeys four messages of the conductor (plan, act, finish, saved) and sends its evidence once a second. The last flush is
 acknowledged: a worker whose evidence was not saved says so instead of leaving quietly.
 """
 
@@ -16,9 +16,10 @@ from locust.runners import WorkerRunner
 
 from harness.errors import ExitCode, HarnessError
 from harness.load.caster import Caster
-from harness.load.messages import EVIDENCE, FINISH, FLUSHED, PLAN, PROBLEM, SAVED
+from harness.load.messages import ACT, EVIDENCE, FINISH, FLUSHED, PLAN, PROBLEM, SAVED
 from harness.load.settings import Settings
-from harness.load.station import PlanStart, Station, Timing
+from harness.load.shape import Shape
+from harness.load.station import OwnLimit, PlanStart, Station, Timing
 from harness.load.stats import feed
 from harness.measure.limits import raise_descriptors
 from harness.measure.plan import VotePlan
@@ -30,6 +31,7 @@ __all__ = ["Member"]
 _LOG = logging.getLogger("roadmap")
 
 _MOST_SOCKETS = 20_000
+_MOST_OPENINGS = 200_000
 _SPARE_DESCRIPTORS = 512
 _RAMP_TICK = 0.25
 _TICK = 1.0
@@ -43,12 +45,14 @@ _SAVED_SECONDS = 15.0
 class Member:
     """One process's part in one run: number `worker` of the `workers` that were expected."""
 
-    def __init__(self, environment: Any, settings: Settings, worker: int, workers: int) -> None:
+    def __init__(self, environment: Any, shape: Shape, settings: Settings, worker: int, workers: int) -> None:
         self.environment, self.runner, self.settings, self.worker = environment, environment.runner, settings, worker
-        self._workers = workers
+        self.workers, self._shape = workers, shape
         self.over = Event()
+        self.state: Any = None  # what the scenario's acts keep between them
+        self.status: dict[str, int | float | bool] = {}  # what they tell the conductor with every report
         self.station: Station | None = None
-        self._target: Target | None = None
+        self.target: Target | None = None
         self._caster: Caster | None = None
         self._saved = Event()
         self._finished = False
@@ -59,12 +63,16 @@ class Member:
     def start(self) -> None:
         """Get ready to open sockets. What goes wrong is reported to the conductor."""
         try:
-            capacity = min(raise_descriptors(_SPARE_DESCRIPTORS), _MOST_SOCKETS)
-            self._target = target = load_target(self.settings.target)
+            descriptors = raise_descriptors(_SPARE_DESCRIPTORS)
+            # Where nothing is cast, sockets come and go, and many more are opened than are ever open.
+            capacity = min(descriptors, _MOST_SOCKETS) if self._shape.casts else _MOST_OPENINGS
+            self.target = target = load_target(self.settings.target)
             timing = Timing(load_contract().benchmark.latency, _LINGER, _HORIZON)
             sessions = target.available_sessions(_MOST_SOCKETS)
-            place = (self.worker, self._workers)
+            place = (self.worker, self.workers)
             self.station = Station(target, sessions, place=place, capacity=capacity, timing=timing)
+            self.station.merges = self._shape.merges
+            self._shape.start(self)
         except HarnessError as error:
             self._problem(str(error), error.exit_code)
             return
@@ -72,7 +80,7 @@ class Member:
 
     def begin(self, data: dict[str, Any]) -> None:
         """The conductor's plan has come."""
-        if self.station is None or self._target is None:
+        if self.station is None or self.target is None:
             return
         plan = VotePlan(
             features=tuple(data["features"]),
@@ -84,7 +92,17 @@ class Member:
         )
         start = PlanStart(plan, data["epoch"], data["order"].get(str(self.worker), 0), len(data["order"]), data["exclusion"])
         self.station.begin(start)
-        self._caster = Caster(self._target, self.station, start, self._report_call)
+        self._caster = Caster(self.target, self.station, start, self._report_call)
+
+    def act(self, data: dict[str, Any]) -> None:
+        """The conductor calls for one of the scenario's own acts."""
+        if self.station is None or self._finished:
+            return
+        try:
+            self._shape.acts[data["name"]](self, data["data"])
+        except Exception as error:
+            _LOG.exception("this process could not do what the scenario asks of it")
+            self._problem(f"{data['name']}: {type(error).__name__}: {error}", ExitCode.INVALID)
 
     def finish(self) -> None:
         """Stop casting, end the connections, and hand over everything that is left."""
@@ -166,6 +184,7 @@ class Member:
             "refused": station.evidence.refused,
             "done": caster is not None and caster.done,
             "settled": caster is not None and station.settled,
+            **self.status,
         }
         self.runner.send_message(EVIDENCE, {"worker": self.worker, "records": records, "status": status})
 
@@ -198,6 +217,13 @@ class Member:
             slot = self.station.connect()
         except ConnectionError as error:
             problem = error
+        except OwnLimit as error:
+            self._problem(f"this host could not open another connection ({error})", ExitCode.INVALID)
+            return None
+        except Exception as error:
+            _LOG.exception("a viewer could not be connected, and not because of the target")
+            self._problem(f"a viewer could not be connected: {type(error).__name__}: {error}", ExitCode.INVALID)
+            return None
         self.environment.events.request.fire(
             request_type="WS",
             name="connect",
@@ -212,5 +238,6 @@ class Member:
 def listen(runner: Any, member: Member) -> None:
     """Have the conductor's messages reach `member`; it stands for the newest run of this process."""
     runner.custom_messages[PLAN] = (lambda environment, msg, **_: member.begin(msg.data), False)
+    runner.custom_messages[ACT] = (lambda environment, msg, **_: member.act(msg.data), True)
     runner.custom_messages[FINISH] = (lambda environment, msg, **_: member.finish(), True)
     runner.custom_messages[SAVED] = (lambda environment, msg, **_: member.saved(), False)

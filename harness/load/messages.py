@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["EVIDENCE", "FINISH", "FLUSHED", "PLAN", "PROBLEM", "SAVED"]
+__all__ = ["ACT", "EVIDENCE", "FINISH", "FLUSHED", "PLAN", "PROBLEM", "SAVED"]
 
 PROBLEM = "roadmap:problem"
 """Worker to conductor: {worker, text, code}: it cannot take part."""
 
 PLAN = "roadmap:plan"
 """Conductor to all: who casts what from when: {features, voters, rate, duration, warmup, seed, epoch, order, exclusion}."""
+
+ACT = "roadmap:act"
+"""Conductor to all: the scenario's own act of that name is due: {name, data}."""
 
 EVIDENCE = "roadmap:evidence"
 """Worker to conductor, once a second: {worker, records, status}."""

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from harness.errors import HarnessError, TargetUnreachable, UsageError
 from harness.journal import new_run_folder
 from harness.load.settings import Settings
+from harness.load.shape import Shape
 from harness.measure.limits import Demand, preflight, raise_descriptors, read_machine
 from harness.measure.plan import VotePlan
 from harness.target import HookCaller, Session, Target, load_target, reach
@@ -28,24 +29,30 @@ _MOST_SESSIONS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A run that can begin. `hints` are for the reader."""
+    """A run that can begin. `plan` is None where the scenario casts nothing; `hints` are for the reader."""
 
     folder: Path
     target: Target
-    plan: VotePlan
+    plan: VotePlan | None
     exclusion: str
     hints: tuple[str, ...]
 
 
-def prepare(settings: Settings, processes: int) -> Prepared:
+def prepare(shape: Shape, settings: Settings, processes: int) -> Prepared:
     """Check the target and this machine, choose features and voters, and clear their old votes. Raises HarnessError."""
     target = load_target(settings.target)
-    for name in ("list", "vote", "unvote"):
+    for name in ("list", "vote", "unvote") if shape.casts else ():
         if target.hook(name) is None:
             do = f"describe how to {name} under [hooks.{name}], or run `roadmap-harness doctor`"
             raise UsageError(f"the profile has no {name} hook, and this scenario needs it", settings.target, do)
     hints = _check_machine(settings, target, processes)
     reach(target)
+    plan = _plan(shape, settings, target) if shape.casts else None
+    folder = settings.folder or new_run_folder(settings.reports, settings.scenario.replace("_", "-"), time.time())
+    return Prepared(folder, target, plan, target.readings.get("exclusion", "session"), tuple(hints))
+
+
+def _plan(shape: Shape, settings: Settings, target: Target) -> VotePlan:
     sessions = target.available_sessions(_MOST_SESSIONS)
     voters = _voters(settings, sessions)
     caller = HookCaller(target)
@@ -58,12 +65,12 @@ def prepare(settings: Settings, processes: int) -> Prepared:
             warmup=settings.warmup,
             seed=settings.seed,
         )
-        plan.check(target.limits.batch_window)
+        if not shape.merges:
+            plan.check(target.limits.batch_window)
         _clear_votes(target, caller, plan, voters)
     finally:
         caller.close()
-    folder = settings.folder or new_run_folder(settings.reports, settings.scenario, time.time())
-    return Prepared(folder, target, plan, target.readings.get("exclusion", "session"), tuple(hints))
+    return plan
 
 
 def _check_machine(settings: Settings, target: Target, processes: int) -> list[str]:

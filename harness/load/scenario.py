@@ -1,6 +1,6 @@
 """What every scenario shares: its place in Locust's life, from the command line to the exit code.
 
-A scenario file calls `install(name)` once and defines its users with `Viewer`. Our listeners are registered when the scenario is
+A scenario file calls `install(shape)` once and defines its users with `Viewer`. Our listeners are registered when the scenario is
 imported, that is before Locust registers its own: what we fold into its statistics is in each report that a worker sends.
 """
 
@@ -22,6 +22,8 @@ from harness.load.conductor import Conductor
 from harness.load.member import Member, listen
 from harness.load.prepare import prepare
 from harness.load.settings import Settings, add_arguments
+from harness.load.shape import Shape, announce
+from harness.load.web import Face
 from harness.measure.resources import CommandProbe, ProcessProbe, PrometheusProbe, ResourceProbe
 from harness.target import Target
 
@@ -34,11 +36,12 @@ _LOG = logging.getLogger("roadmap")
 class Scenario:
     """The runs of one Locust process: at most one at a time, and a new one for each start."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
         self.environment: Environment | None = None
         self.member: Member | None = None
         self.conductor: Conductor | None = None
+        self.face: Face | None = None
         self._leading: Any = None
 
     # -- Locust's events, in the order in which they come
@@ -49,6 +52,8 @@ class Scenario:
         if isinstance(runner, WorkerRunner):
             environment.process_exit_code = int(ExitCode.PASS)  # the master's code is the run's
             return
+        if environment.web_ui is not None:
+            self.face = Face(environment.web_ui, getattr(environment.parsed_options, "web_base_path", None) or "")
         for name, act in (
             (messages.EVIDENCE, lambda conductor, data: conductor.on_evidence(data)),
             (messages.FLUSHED, lambda conductor, data: conductor.on_flushed(data)),
@@ -68,14 +73,14 @@ class Scenario:
         self.member = self.conductor = None
         try:
             viewers, spawn_rate = _asked(environment)
-            settings = Settings.of(self.name, options, viewers, spawn_rate)
+            settings = Settings.of(self.shape, options, viewers, spawn_rate)
             if not isinstance(runner, WorkerRunner):
                 self._lead(environment, settings)
         except HarnessError as error:
             self._refuse(environment, error)
             return
         if not isinstance(runner, MasterRunner):
-            self.member = Member(environment, settings, *_place(runner, options))
+            self.member = Member(environment, self.shape, settings, *_place(runner, options))
             listen(runner, self.member)
             self.member.start()
         if self.conductor is not None:
@@ -84,7 +89,7 @@ class Scenario:
     def _lead(self, environment: Environment, settings: Settings) -> None:
         runner = environment.runner
         expected = runner.worker_count if isinstance(runner, MasterRunner) else 1
-        prepared = prepare(settings, expected)
+        prepared = prepare(self.shape, settings, expected)
         for hint in prepared.hints:
             _tell(hint)
 
@@ -92,6 +97,7 @@ class Scenario:
             return expected - runner.worker_count if isinstance(runner, MasterRunner) else 0
 
         self.conductor = Conductor(
+            self.shape,
             settings,
             prepared,
             runner=runner,
@@ -99,6 +105,7 @@ class Scenario:
             missing=missing,
             probe=_probe(prepared.target),
             tell=_tell,
+            watch=self.face.watch(prepared.folder) if self.face is not None else None,
         )
 
     def _refuse(self, environment: Environment, error: HarnessError) -> None:
@@ -201,11 +208,12 @@ def _guarded(environment_of: Any, listener: Any) -> Any:
     return guarded
 
 
-def install(name: str) -> Scenario:
-    """Make this locustfile the scenario `name`. To be called once, when the locustfile is imported."""
+def install(shape: Shape) -> Scenario:
+    """Make this locustfile the scenario of that shape. To be called once, when the locustfile is imported."""
     global _scenario
-    _scenario = scenario = Scenario(name)
-    events.init_command_line_parser.add_listener(lambda parser, **_: add_arguments(parser))
+    announce(shape)
+    _scenario = scenario = Scenario(shape)
+    events.init_command_line_parser.add_listener(lambda parser, **_: add_arguments(parser, shape))
     for event, listener in (
         (events.init, scenario.on_init),
         (events.test_start, scenario.on_test_start),
@@ -218,18 +226,22 @@ def install(name: str) -> Scenario:
 
 
 class Viewer(User):
-    """One person who has the roadmap open: a socket, held until the run is over."""
+    """One person who has the roadmap open: a socket, held until the run is over.
+
+    `connects` is False in a scenario whose sockets are opened by the member itself; then a user only holds the place.
+    """
 
     abstract = True
+    connects = True
 
     def on_start(self) -> None:
         self._member = _scenario.member if _scenario is not None else None
-        self._slot = self._member.connect() if self._member is not None else None
+        self._slot = self._member.connect() if self._member is not None and self.connects else None
 
     @task
     def watch(self) -> None:
         """The fleet reads for all viewers; this greenlet only holds the place."""
-        if self._member is not None and self._slot is not None:
+        if self._member is not None and (self._slot is not None or not self.connects):
             self._member.over.wait()
         raise StopUser
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
-from schemas import load_contract
+from harness.load.shape import CASTING, COMMON, Option, Shape, Value
 
-__all__ = ["Settings", "add_arguments"]
+__all__ = ["Settings", "add_arguments", "check_option"]
 
-_SPAWN_RATE = 100
+_LOCUSTS_OWN = ("viewers", "spawn-rate")  # Locust has these two itself, the first as --users
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One run. rate: casts per second; durations in seconds; viewers: sockets of all workers together."""
+    """One run. rate: casts per second; durations in seconds; viewers: sockets of all workers together.
+
+    A scenario that casts nothing has a rate and durations of 0. `own` are the scenario's own options, by name with underscores.
+    """
 
     scenario: str
     target: str
@@ -32,55 +36,53 @@ class Settings:
     seed: int
     reports: Path
     folder: Path | None
+    own: Mapping[str, Value] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, least in (("viewers", 1), ("spawn_rate", 1e-9), ("rate", 1e-9), ("duration", 1e-9), ("features", 1), ("voters", 1)):
-            if getattr(self, name) < least:
-                raise UsageError(f"{name} is {getattr(self, name)}", f"--{name}", "give a number greater than 0")
-        if self.warmup < 0 or self.drain < 0:
-            raise UsageError("a duration is negative", "--warmup and --drain", "give 0 or more seconds")
         if not self.target:
             do = "name a profile (TOML) or the ready.json of a bundled server, or set ROADMAP_TARGET"
             raise UsageError("there is no target", "--target", do)
 
+    def number(self, name: str) -> float:
+        """One of the scenario's own options that is a number. Raises KeyError when the scenario has no such option."""
+        return float(self.own[name])
+
     def parameters(self) -> dict[str, Any]:
         """What the journal's header says of the run."""
-        known = asdict(self)
-        return {name: known[name] for name in ("viewers", "spawn_rate", "rate", "duration", "warmup", "features", "voters", "drain")}
+        names = ("viewers", "spawn_rate", "rate", "duration", "warmup", "features", "voters", "drain")
+        return {**{name: getattr(self, name) for name in names}, **self.own}
 
     @classmethod
-    def of(cls, scenario: str, options: Any, viewers: int, spawn_rate: float) -> Settings:
-        """From Locust's parsed options. Raises UsageError."""
+    def of(cls, shape: Shape, options: Any, viewers: int, spawn_rate: float) -> Settings:
+        """From Locust's parsed options. Raises UsageError for a number that is too small, or without a target."""
+        given: dict[str, Any] = {"viewers": viewers, "spawn_rate": spawn_rate}
+        for option in shape.all_options():
+            given.setdefault(option.key, type(option.default)(getattr(options, option.key, option.default)))
+            check_option(option, given[option.key])
+        shared = {option.key: given.pop(option.key, 0) for option in (*COMMON, *CASTING)}
+        folder = Path(options.run_folder) if options.run_folder else None
         return cls(
-            scenario=scenario,
-            target=options.target or "",
-            viewers=viewers,
-            spawn_rate=spawn_rate,
-            rate=float(options.rate),
-            duration=float(options.duration),
-            warmup=float(options.warmup),
-            features=int(options.features),
-            voters=int(options.voters),
-            drain=float(options.drain),
-            seed=int(options.seed),
-            reports=Path(options.reports),
-            folder=Path(options.run_folder) if options.run_folder else None,
-        )
+            scenario=shape.name, target=options.target or "", reports=Path(options.reports), folder=folder, own=given, **shared
+        )  # fmt: skip
 
 
-def add_arguments(parser: Any) -> None:
-    """The scenario's own options; Locust shows them as fields of its start form too."""
-    benchmark = load_contract().benchmark
-    per_second = float(benchmark.broadcasts_per_second)
-    group = parser  # Locust takes its own keywords (include_in_web_ui) on the parser only, not on a group
-    group.add_argument("--target", env_var="ROADMAP_TARGET", default="", help="profile (TOML), or ready.json of a bundled server")
-    group.add_argument("--rate", type=float, default=per_second, help="votes cast per second, all workers together")
-    group.add_argument("--duration", type=float, default=benchmark.steady, help="seconds of the steady phase, which is judged")
-    group.add_argument("--warmup", type=float, default=5.0, help="seconds of the same load before it, which are not judged")
-    group.add_argument("--features", type=int, default=100, help="features voted on in turn; more of them keep votes on one further apart")
-    group.add_argument("--voters", type=int, default=20, help="users who vote in turn")
-    group.add_argument("--drain", type=float, default=10.0, help="most seconds to wait for the last deliveries")
-    group.add_argument("--seed", type=int, default=1, help="of the vote plan")
-    group.add_argument("--reports", default=os.environ.get("ROADMAP_REPORTS", "reports"), help="where run folders are made")
-    group.add_argument("--run-folder", default="", include_in_web_ui=False, help="an existing folder for this run, without a journal")
-    parser.set_defaults(num_users=benchmark.connections, spawn_rate=_SPAWN_RATE)
+def check_option(option: Option, value: Value) -> None:
+    """Raise UsageError when a number is smaller than the option allows."""
+    if option.least is None or isinstance(value, str) or value >= option.least:
+        return
+    do = "give a number greater than 0" if 0 < option.least < 1 else f"give {option.least:g} or more"
+    raise UsageError(f"{option.name} is {value}", f"--{option.name}", do)
+
+
+def add_arguments(parser: Any, shape: Shape) -> None:
+    """The scenario's options; Locust shows them as fields of its start form too."""
+    # Locust takes its own keywords (include_in_web_ui) on the parser only, not on a group.
+    parser.add_argument("--target", env_var="ROADMAP_TARGET", default="", help="profile (TOML), or ready.json of a bundled server")
+    for option in shape.all_options():
+        if option.name in _LOCUSTS_OWN:
+            continue
+        parser.add_argument(f"--{option.name}", type=type(option.default), default=option.default, help=option.help)
+    parser.add_argument("--reports", default=os.environ.get("ROADMAP_REPORTS", "reports"), help="where run folders are made")
+    parser.add_argument("--run-folder", default="", include_in_web_ui=False, help="an existing folder for this run, without a journal")
+    viewers, spawn_rate = (option.default for option in shape.all_options()[: len(_LOCUSTS_OWN)])
+    parser.set_defaults(num_users=viewers, spawn_rate=spawn_rate)

@@ -6,7 +6,10 @@ gevent's loop; what was read is folded in bulk, so nothing is done per frame but
 
 from __future__ import annotations
 
+import errno
+import os
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,13 +22,14 @@ from harness.load.evidence import Deliveries, Evidence
 from harness.measure.health import StallMeter
 from harness.measure.ledger import Audience, Ledger
 from harness.measure.plan import VotePlan
+from harness.net.dial import SocketOption
 from harness.net.fleet import Closed, Fleet
 from harness.net.handshake import Opened, Refused, open_websocket
 from harness.net.reads import Batch
 from harness.target import Session, Target
 from schemas import Limits, load_contract
 
-__all__ = ["PlanStart", "Station", "Timing"]
+__all__ = ["OwnLimit", "PlanStart", "Station", "Timing"]
 
 HANDSHAKE_SECONDS = 10.0
 
@@ -34,6 +38,13 @@ _STALL_PERIOD = 0.02
 _FOLD_PERIOD = 0.1
 _NAP = 0.002
 _SPARE_SLOTS = 64
+
+
+_OWN_LIMITS = tuple(os.strerror(number).lower() for number in (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS))
+
+
+class OwnLimit(Exception):
+    """A socket could not be opened because this host had none left: descriptors, ports or memory. Never the target's doing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +90,8 @@ class Station:
         self._slots = capacity
         self._viewers: dict[int, _Viewer] = {}
         self._holders: list[Session] = []
+        self.sockopts: Callable[[int], Sequence[SocketOption]] = lambda number: ()  # of the viewer of that number
+        self.watch_end: Callable[[Closed], bool] = lambda end: False  # True: this end is the scenario's own doing
         self.merges = False  # whether the target may merge votes on one feature at any rate
         self._start: PlanStart | None = None
         self._audiences: dict[str, Audience] = {}
@@ -123,7 +136,8 @@ class Station:
         slot = len(self._holders)
         if slot >= self._slots:
             raise ConnectionError(f"this process can open {self._slots} sockets and has opened them all")
-        session = self._sessions[(slot * self._workers + self.worker) % len(self._sessions)]
+        number = self.number(slot)
+        session = self._sessions[number % len(self._sessions)]
         self._holders.append(session)
         outcome = open_websocket(
             self._target.ws_url,
@@ -131,8 +145,11 @@ class Station:
             origin=self._target.origin,
             timeout=HANDSHAKE_SECONDS,
             tls=self._target.tls_context(),
+            sockopt=self.sockopts(number),
         )
         if isinstance(outcome, Refused):
+            if any(text in outcome.problem.lower() for text in _OWN_LIMITS):
+                raise OwnLimit(outcome.problem)
             self.evidence.on_refused()
             raise ConnectionError(f"{outcome.status or outcome.phase}: {outcome.problem}")
         self.evidence.on_opened()
@@ -141,6 +158,38 @@ class Station:
         outcome.sock.setblocking(False)
         self._fleet.add(outcome.sock, slot, outcome.leftover)
         return slot
+
+    def number(self, slot: int) -> int:
+        """A viewer's number among those of all processes."""
+        return slot * self._workers + self.worker
+
+    def stop_reading(self, slot: int) -> Any:
+        """Let a viewer hang: it reads no more, and is owed nothing from now on. Returns its socket; None when it is gone already."""
+        viewer = self._viewers.get(slot)
+        if viewer is None:
+            return None
+        self._ledger.leave(slot, time.time_ns())
+        self._fleet.stop_reading(viewer.opened.sock)
+        return viewer.opened.sock
+
+    def send(self, slot: int, text: bytes) -> None:
+        """Send one text message on a viewer's socket, if it is still there."""
+        viewer = self._viewers.get(slot)
+        if viewer is not None:
+            self._fleet.send_text(viewer.opened.sock, text)
+
+    def release(self, slot: int) -> Any:
+        """Give a viewer's open socket away, unread and unclosed; None when it is gone already."""
+        viewer = self._viewers.pop(slot, None)
+        if viewer is None:
+            return None
+        self._fleet.remove(viewer.opened.sock)
+        return viewer.opened.sock
+
+    @property
+    def slots(self) -> list[int]:
+        """Of the viewers whose sockets are open."""
+        return list(self._viewers)
 
     def disconnect(self, slot: int) -> None:
         """Let go of a viewer's socket; a socket that already ended is only closed."""
@@ -271,7 +320,8 @@ class Station:
 
     def _on_end(self, end: Closed) -> None:
         self._ledger.leave(end.slot, end.at)
-        self.evidence.on_closed(end)
+        if not self.watch_end(end):
+            self.evidence.on_closed(end)
         viewer = self._viewers.pop(end.slot, None)
         if viewer is not None:
             viewer.opened.close()

@@ -126,7 +126,8 @@ class Ledger:
         self._joined[slot] = at
 
     def leave(self, slot: int, at: int) -> None:
-        self._left[slot] = at
+        """Slot ended, or stopped reading, at `at`; of two such moments the first counts."""
+        self._left[slot] = min(int(self._left[slot]), at)
 
     # -- what was said
 

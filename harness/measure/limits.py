@@ -17,7 +17,7 @@ import psutil
 
 from harness.errors import UsageError
 
-__all__ = ["Demand", "Machine", "busy_ports", "descriptors_needed", "preflight", "raise_descriptors", "read_machine"]
+__all__ = ["Demand", "Machine", "busy_ports", "descriptors_needed", "kernel_forms", "preflight", "raise_descriptors", "read_machine"]
 
 _SPARE_DESCRIPTORS = 256
 """Descriptors beyond the sockets: the interpreter's, the journal, HTTP connections, Locust's own."""
@@ -169,11 +169,12 @@ def _counter(sockstat: str, protocol: str, name: str) -> int:
 
 def busy_ports(table: str, host: str, port: int) -> int:
     """Sockets in the kernel's TCP tables (/proc/net/tcp, tcp6) whose other end is host and port, TIME_WAIT included."""
-    wanted = {f"{address}:{port:04X}" for address in _kernel_forms(host)}
+    wanted = {f"{address}:{port:04X}" for address in kernel_forms(host)}
     return sum(1 for line in table.splitlines() if (words := line.split(maxsplit=3))[2:3] and words[2] in wanted)
 
 
-def _kernel_forms(host: str) -> list[str]:
+def kernel_forms(host: str) -> list[str]:
+    """An IP address as the kernel's tables write it: as itself, and for IPv4 also as an IPv6 socket sees it."""
     address = ipaddress.ip_address(host)
     forms = [address.packed]
     if isinstance(address, ipaddress.IPv4Address):

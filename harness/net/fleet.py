@@ -10,6 +10,7 @@ The caller owns the waiting (`fileno` becomes readable) and calls `take` about o
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
 import time
@@ -24,7 +25,7 @@ from harness.net.stream import PROTOCOL_ERROR, Stream
 __all__ = ["Bounds", "Closed", "Fleet", "Poll"]
 
 SO_TIMESTAMPNS = getattr(socket, "SO_TIMESTAMPNS", 35)
-_READABLE, _WRITABLE = 1, 4
+_READABLE, _WRITABLE, _PEER_ENDED = 1, 4, 0x2000
 _AGAIN = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _EVENTS = 4096
 _ABNORMAL = 1006
@@ -65,11 +66,12 @@ class Closed:
 class _Socket:
     """One viewer's descriptor and what is unfinished on it."""
 
-    __slots__ = ("closing", "fd", "outbox", "receive", "send", "slot", "stream")
+    __slots__ = ("closing", "fd", "mask", "outbox", "receive", "send", "slot", "stream")
 
     def __init__(self, fd: int, slot: int, receive: Callable[..., Any], send: Callable[[bytes], int], stream: Stream) -> None:
         self.fd, self.slot, self.receive, self.send, self.stream = fd, slot, receive, send, stream
         self.outbox = b""
+        self.mask = _READABLE
         self.closing: tuple[int, str, str] | None = None
 
 
@@ -138,6 +140,17 @@ class Fleet:
     def remove(self, sock: Any) -> None:
         """Forget a socket that its owner is about to close."""
         self._drop(sock.fileno(), None)
+
+    def stop_reading(self, sock: Any) -> None:
+        """Read no more from this socket, as a client that hangs; what it is sent stays with the kernel, and then with the peer.
+
+        Its end is still noticed where the kernel tells of it: a reset, or an end of stream for which there was room.
+        """
+        held = self._sockets.get(sock.fileno())
+        if held is not None:
+            held.mask = _PEER_ENDED
+            self._receive[held.fd] = (_unread(getattr(sock, "_sock", sock)), held.slot)
+            self._poll.modify(held.fd, held.mask | (_WRITABLE if held.outbox else 0))
 
     def send_text(self, sock: Any, text: bytes) -> None:
         """Queue one masked text frame; never blocks."""
@@ -262,11 +275,11 @@ class Fleet:
             return  # the read side will see the end and record it
         if sent < len(frame):
             held.outbox = frame[sent:]
-            self._poll.modify(held.fd, _READABLE | _WRITABLE)
+            self._poll.modify(held.fd, held.mask | _WRITABLE)
 
     def _flush(self, held: _Socket) -> None:
         frame, held.outbox = held.outbox, b""
-        self._poll.modify(held.fd, _READABLE)
+        self._poll.modify(held.fd, held.mask)
         if frame:
             self._send(held, frame)
 
@@ -301,6 +314,18 @@ def _tls_receive(tls: Any) -> Callable[..., Any]:
         return chunk, (), 0, None
 
     return receive
+
+
+def _unread(native: Any) -> Callable[..., Any]:
+    """What stands for reading where nothing is read: it is asked only when the kernel has told of the peer's end."""
+
+    def ended(_size: int, _ancillary: int) -> tuple[bytes, tuple[()], int, None]:
+        number = native.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            raise OSError(number, os.strerror(number))
+        return b"", (), 0, None
+
+    return ended
 
 
 def _discard(receive: Callable[..., Any]) -> Callable[..., Any]:

@@ -54,7 +54,9 @@ def load_head(assessment: Assessment) -> Head:
     """The first screen."""
     run, summary = assessment.run, assessment.summary
     asked = summary.parameters
-    shape = f"{words.count(asked.viewers)} viewers, {words.count(asked.rate)} votes/s, {words.span(asked.duration)} steady"
+    shape = f"{words.count(asked.viewers)} viewers"
+    if asked.rate:
+        shape += f", {words.count(asked.rate)} votes/s, {words.span(asked.duration)} steady"
     by = {benchmark.id: benchmark for benchmark in summary.benchmarks}
     unfit = "The instrument was not fit, so nothing is said about the target: no benchmark is called met or missed."
     return Head(

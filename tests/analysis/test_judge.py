@@ -263,7 +263,7 @@ def test_a_target_that_turns_the_fleet_away_before_any_vote_fails(judge: Judge, 
 
 KEYS = {
     *("schema", "run", "scenario", "target", "url", "started", "seconds", "verdict", "validity", "exit_code", "cut_short"),
-    *("sentence", "reasons", "benchmarks", "parameters", "latency", "throughput", "connections", "memory", "health"),
+    *("sentence", "reasons", "benchmarks", "parameters", "latency", "throughput", "connections", "memory", "health", "study"),
 }
 BENCHMARK_KEYS = {"id", "title", "clause", "section", "limit", "measured", "unit", "margin", "verdict", "samples", "detail", "remedy"}
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.analysis.memory import _student, slope_of
+from harness.analysis.memory import slope_of, student
 from harness.analysis.summary import assess
 from harness.verdict import Verdict
 from tests.analysis.builder import Recipe, Record, good, of, without, write
@@ -92,7 +92,7 @@ def test_a_perfect_line_has_no_error() -> None:
 
 def test_students_t_against_the_table() -> None:
     for freedom, quantile in ((1, 12.706), (2, 4.303), (3, 3.182), (5, 2.571), (10, 2.228), (30, 2.042), (1000, 1.962)):
-        assert _student(freedom) == pytest.approx(quantile, rel=0.01)
+        assert student(freedom) == pytest.approx(quantile, rel=0.01)
 
 
 def test_records_are_not_needed_in_order(judge: Judge) -> None:

@@ -20,6 +20,8 @@ from harness.bundled import BundledServer, ServerSize
 from harness.locust_run import free_port, scenario_file
 
 PATIENCE = 90.0
+MACHINE_REASONS = {"slip", "lag", "host_cpu", "stall", "casts_missed", "votes_refused", "own_error"}
+"""Of an INVALID run: what a machine that is too busy to measure may be the cause of, and nothing else."""
 VIEWERS, VOTERS, FEATURES, RATE, WARMUP, DURATION = 30, 5, 20, 20, 1, 3
 CASTS = RATE * (WARMUP + DURATION)
 OWED = CASTS * (VIEWERS - 1)  # every viewer but the one who holds the voter's own session
@@ -73,11 +75,12 @@ class Outcome:
 
 
 def locust_command(
-    target: object, reports: Path, *more: str, headless: bool = True, file: Path | None = None, **changes: object
+    target: object, reports: Path, *more: str, headless: bool = True, file: Path | None = None, shape: bool = True, **changes: object
 ) -> list[str]:
+    """`shape`: with the options of a small casting run, which `changes` overrides."""
     locustfile = str(file or scenario_file("broadcast"))
     words = [sys.executable, "-m", "locust", "-f", locustfile, "--target", str(target), "--reports", str(reports)]
-    for name, value in {**_SHAPE, **{key.replace("_", "-"): value for key, value in changes.items()}}.items():
+    for name, value in {**(_SHAPE if shape else {}), **{key.replace("_", "-"): value for key, value in changes.items()}}.items():
         words += [f"--{name}", str(value)]
     return [*words, *(["--headless", "--only-summary"] if headless else []), *more]
 

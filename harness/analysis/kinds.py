@@ -1,0 +1,27 @@
+"""Which analysis a run folder gets, by the scenario that its journal names: the reconnect study has its own, all others share one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.analysis.reconnect.summary import StudyAssessment, StudySummary, analyse_study, assess_study
+from harness.analysis.summary import Assessment, Summary, analyse, assess
+from harness.journal import read_journal
+
+__all__ = ["analyse_run", "assess_run"]
+
+_STUDY = "reconnect"
+
+
+def assess_run(folder: Path) -> Assessment | StudyAssessment:
+    """Read and judge a run folder; nothing is written. Raises HarnessError where there is no journal to read."""
+    return assess_study(folder) if _is_study(folder) else assess(folder)
+
+
+def analyse_run(folder: Path) -> Summary | StudySummary:
+    """Judge a run folder and write its verdicts.json. Raises HarnessError like `assess_run`."""
+    return analyse_study(folder) if _is_study(folder) else analyse(folder)
+
+
+def _is_study(folder: Path) -> bool:
+    return read_journal(folder).header.get("scenario") == _STUDY

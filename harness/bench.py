@@ -1,0 +1,130 @@
+"""`roadmap-harness bench`: a scenario by name, its own options, and the bundled server where no target is named.
+
+What a scenario can be asked is in its locustfile and nowhere else; it is read from there, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.bundled import BundledServer, ServerSize
+from harness.errors import UsageError
+from harness.journal import RunFolder, new_run_folder
+from harness.load.settings import check_option
+from harness.load.shape import Option
+from harness.locust_run import LocustRun, scenario_file, scenario_names
+
+__all__ = ["Described", "bench", "describe"]
+
+_DEFAULT = "broadcast"
+_DESCRIBE_SECONDS = 60.0
+_LEAST_USERS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a locustfile says of its scenario. See `harness.load.shape.Shape`."""
+
+    name: str
+    about: str
+    casts: bool
+    merges: bool
+    own_server: bool
+    options: tuple[Option, ...]
+
+
+def describe(file: Path) -> Described:
+    """Ask a locustfile what it is. Raises UsageError when it is none of ours."""
+    command = [sys.executable, "-m", "harness.load.describe", str(file)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=_DESCRIBE_SECONDS)
+    if done.returncode:
+        said = done.stderr.strip().splitlines()
+        raise UsageError(
+            said[-1] if said else "it installs no scenario", str(file), "mend the locustfile: it must call install(Shape(...))"
+        )
+    told = json.loads(done.stdout)
+    return Described(**{**told, "options": tuple(Option(**option) for option in told["options"])})
+
+
+def bench(words: Sequence[str]) -> int:
+    """Run a scenario, judge it, and answer the exit code. Raises HarnessError."""
+    if words and words[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    name, rest = (words[0], words[1:]) if words and not words[0].startswith("-") else (_DEFAULT, words)
+    file = scenario_file(name)
+    shape = describe(file)
+    given = vars(_parser(name, shape).parse_args(list(rest)))
+    options: dict[str, object] = {}
+    for option in shape.options:
+        check_option(option, given[option.key])
+        options["users" if option.name == "viewers" else option.name] = given[option.key]
+    options["reports"] = given["reports"]
+    folder = new_run_folder(given["reports"], shape.name.replace("_", "-"), time.time())
+    run = LocustRun(file, folder, options, processes=given["processes"], web_port=given["web_port"] if given["web"] else None)
+    if given["target"] or shape.own_server:
+        return run.execute(given["target"])
+    with BundledServer(_size(shape, given), log=RunFolder(folder).server_log) as server:
+        print(f"  bundled server at {server.base_url}, process {server.pid}", file=sys.stderr)
+        return run.execute(str(server.ready))
+
+
+def _size(shape: Described, given: dict[str, Any]) -> ServerSize:
+    """A bundled server that can carry the scenario. Its cap on broadcasts goes up with the rate unless the scenario is about that cap."""
+    viewers, voters = given["viewers"], given.get("voters", 1)
+    return ServerSize(
+        sessions=max(viewers, voters),
+        users=max(2 * voters, _LEAST_USERS),
+        features=given.get("features", 1),
+        connections=viewers,
+        rate=0.0 if shape.merges else given.get("rate", 0.0),
+    )
+
+
+def _overview() -> str:
+    lines = [
+        "usage: roadmap-harness bench [SCENARIO] [OPTION ...]",
+        "",
+        "Run a load scenario and judge it by the contract's benchmarks.",
+        "",
+    ]
+    width = max(len(name) for name in scenario_names())
+    lines += [f"  {name:<{width}}  {_first_line(scenario_file(name))}" for name in scenario_names()]
+    lines += ["", f"Without a name it is {_DEFAULT}. Each has options of its own: roadmap-harness bench SCENARIO --help",
+              "Example: roadmap-harness bench broadcast --target staging.toml --duration 60"]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _first_line(file: Path) -> str:
+    text = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
+    return text.partition("\n")[0]
+
+
+def _parser(name: str, shape: Described) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"roadmap-harness bench {name}", description=shape.about, allow_abbrev=False)
+    target = "profile (TOML) of the target; without it the bundled server is started (also ROADMAP_TARGET)"
+    parser.add_argument("--target", default=os.environ.get("ROADMAP_TARGET", ""), metavar="FILE", help=target)
+    for option in shape.options:
+        kind = type(option.default)
+        shown = (
+            f"{option.help} (default: {option.default:g})" if kind is not str else f"{option.help} (default: {option.default or 'none'})"
+        )
+        parser.add_argument(
+            f"--{option.name}", type=kind, default=option.default, metavar={int: "N", float: "X"}.get(kind, "TEXT"), help=shown
+        )
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="Locust worker processes; 1 runs in one process (default: 1)")
+    parser.add_argument("--web", action="store_true", help="open Locust's web UI instead of starting at once")
+    parser.add_argument("--web-port", type=int, default=8089, metavar="PORT", help="of Locust's web UI (default: 8089)")
+    reports = Path(os.environ.get("ROADMAP_REPORTS", "reports"))
+    parser.add_argument("--reports", type=Path, default=reports, metavar="DIR", help=f"where run folders are made (default: {reports})")
+    return parser

@@ -1,0 +1,76 @@
+"""Opens and releases sockets by the number: a crowd that grows to so many at an even pace, and shrinks again.
+
+Each opening has its planned moment and a greenlet of its own, so a slow handshake holds up no other; how much later than planned it
+began is our own error and is recorded like the slip of a vote. A socket is released as a page does that is closed: with a Close frame.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import gevent
+from gevent.pool import Pool
+
+from harness.measure.pacer import Pacer, share
+
+if TYPE_CHECKING:
+    from harness.load.member import Member
+
+__all__ = ["Crowd", "crowd_start", "grow", "release"]
+
+_AT_ONCE = 2_000  # handshakes under way in one process
+_ANSWER = 5.0  # seconds that the peer has to answer a Close
+
+
+class Crowd:
+    """The sockets of one process."""
+
+    def __init__(self, member: Member) -> None:
+        self._member = member
+        self._pool = Pool(_AT_ONCE)
+
+    def grow(self, step: int, count: int, rate: float, begin: float) -> None:
+        """Open this process's share of `count` more sockets, `rate` of them a second over all processes, from `begin` on."""
+        member = self._member
+        pacer = Pacer(rate, begin, share(count, member.worker, member.workers))
+        while True:
+            for number in pacer.due(time.time()):
+                self._pool.spawn(self._open, step, begin + number / rate)
+            deadline = pacer.next_deadline()
+            if deadline is None:
+                break
+            gevent.sleep(max(0.0, deadline - time.time()))
+        self._pool.join()
+        member.status["step_done"] = step
+
+    def _open(self, step: int, due: float) -> None:
+        member = self._member
+        began = time.time()
+        if member.station is None:
+            return
+        member.station.evidence.on_cast(max(0.0, (began - due) * 1e6))
+        slot = member.connect()
+        member.station.evidence.on_handshake(step, due, began, time.time(), slot is not None)
+
+    def release(self, step: int) -> None:
+        """Close every socket, and wait until the far ends have answered."""
+        if self._member.station is not None:
+            self._member.station.close_all(_ANSWER)
+        self._member.status["step_done"] = step
+
+
+def crowd_start(member: Member) -> None:
+    """Before the first socket."""
+    member.state = Crowd(member)
+
+
+def grow(member: Member, data: Mapping[str, Any]) -> None:
+    """An act of the scenario: step, count, rate, begin (seconds since the epoch)."""
+    member.state.grow(data["step"], data["count"], data["rate"], data["begin"])
+
+
+def release(member: Member, data: Mapping[str, Any]) -> None:
+    """An act of the scenario: step."""
+    member.state.release(data["step"])
