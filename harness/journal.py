@@ -24,7 +24,7 @@ import orjson
 
 from harness.errors import EvidenceLost, JournalFull, RunInvalid, UsageError
 
-__all__ = ["FORMAT", "Journal", "JournalData", "RunFolder", "find_run", "new_run_folder", "read_journal"]
+__all__ = ["FORMAT", "Journal", "JournalData", "RunFolder", "find_run", "is_run_name", "new_run_folder", "read_journal"]
 
 FORMAT = 1
 """The journal format that this version writes, and the newest that it reads."""
@@ -98,8 +98,13 @@ def find_run(name: str, reports: Path) -> Path:
     raise UsageError("there is no journal of a run here", name, 'name the folder of a run, or say "latest"')
 
 
+def is_run_name(name: str) -> bool:
+    """Whether a folder of this name is one that `new_run_folder` made."""
+    return _RUN.fullmatch(name) is not None
+
+
 def _is_run(folder: Path) -> bool:
-    return _RUN.fullmatch(folder.name) is not None and RunFolder(folder).journal.is_file()
+    return is_run_name(folder.name) and RunFolder(folder).journal.is_file()
 
 
 def _started(folder: Path) -> tuple[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.conformance.run_file import is_cut_short, rebuild_gate
 from harness.report.gate_file import read_gate
 from harness.report.page import has_load_run, render
 from harness.report.text import gate_text, summary_text
@@ -24,11 +25,14 @@ class Rebuilt:
 
 
 def rebuild(folder: Path) -> Rebuilt:
-    """Judge a load run again (and write its verdicts.json), take a gate's result as it stands, and write index.html.
+    """Judge a load run again (and write its verdicts.json), take a gate's result as it stands (judging it now if the
+    run was cut short before), and write index.html.
 
     Raises HarnessError where there is neither to read.
     """
     folder = Path(folder)
+    if is_cut_short(folder):
+        rebuild_gate(folder)
     gate = read_gate(folder)
     told: list[tuple[int, str]] = []
     if gate is not None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from harness.verdict import Benchmark
 
-__all__ = ["MISSING", "count", "limit", "margin", "measured", "moment", "percent", "size", "span", "time", "visible"]
+__all__ = ["MISSING", "count", "in_unit", "limit", "margin", "measured", "moment", "percent", "size", "span", "time", "visible"]
 
 MISSING = "–"
 _NARROW = "\u202f"
@@ -77,14 +77,14 @@ def moment(t: float) -> str:
 
 def measured(benchmark: Benchmark) -> str:
     """What a benchmark measured, in its unit."""
-    return _in_unit(benchmark.measured, benchmark.unit)
+    return in_unit(benchmark.measured, benchmark.unit)
 
 
 def limit(benchmark: Benchmark) -> str:
     """What the contract allows, with the side on which it holds."""
     if benchmark.limit is None:
         return MISSING
-    value = _in_unit(benchmark.limit, benchmark.unit)
+    value = in_unit(benchmark.limit, benchmark.unit)
     match benchmark.unit:
         case "s":
             return f"< {value}"
@@ -108,7 +108,8 @@ def margin(benchmark: Benchmark) -> str:
     return f"{sign}{text}{_NARROW}%"
 
 
-def _in_unit(value: float | None, unit: str) -> str:
+def in_unit(value: float | None, unit: str) -> str:
+    """A value in the unit of a benchmark."""
     if value is None:
         return MISSING
     match unit:

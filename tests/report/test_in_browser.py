@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser
 
+from harness.measure.histogram import Histogram
 from harness.report import rebuild
 from tests import browser as chromium
-from tests.analysis.builder import Recipe, events, good, of, tear, without, write
+from tests.analysis.builder import Recipe, Record, events, good, of, tear, without, write
 from tests.report.browser import NAMELESS, PALE, WIDTHS, opened
-from tests.report.gate_builder import clause_of, frame, good_gate, said, write_gate
+from tests.report.gate_builder import Document, clause_of, frame, good_gate, said, write_gate
 
 RECIPE = Recipe()
-KINDS = ("pass", "late", "lost", "invalid", "cut", "role", "both")
 
 
 @pytest.fixture(scope="module")
@@ -24,43 +25,64 @@ def browser() -> Iterator[Browser]:
         yield found
 
 
+class Pages(dict[str, Path]):
+    """A page of each outcome, made when a test first asks for it."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self._root = root
+
+    def __missing__(self, kind: str) -> Path:
+        folder = self._root / kind
+        if kind != "role":
+            write(folder, _records(kind))
+        if kind == "cut":
+            tear(folder)
+        if kind in ("role", "both"):
+            write_gate(folder, _gate())
+        self[kind] = rebuild(folder).page
+        return self[kind]
+
+
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A page of each outcome."""
-    root = tmp_path_factory.mktemp("pages")
-    runs = {kind: good(RECIPE) for kind in ("pass", "late", "lost", "invalid", "cut", "both")}
-    for record in of(runs["late"], "second"):
-        record["latency"] = record["latency"] and _late()
-    runs["lost"] = events(runs["lost"], "problem", RECIPE.steady_from + 2, text="the proxy was restarted")
-    row = of(runs["lost"], "broadcasts")[0]
-    row["lost"][60], row["delivered"][60] = 9, row["delivered"][60] - 9
-    of(runs["invalid"], "casts")[0]["called"] = [due + 0.5 for due in of(runs["invalid"], "casts")[0]["due"]]
-    runs["cut"] = without(runs["cut"], "footer")
-    for kind, records in runs.items():
-        write(root / kind, records)
-    tear(root / "cut")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Pages:
+    return Pages(tmp_path_factory.mktemp("pages"))
+
+
+def _records(kind: str) -> list[Record]:
+    records = good(RECIPE)
+    match kind:
+        case "late":
+            for record in of(records, "second"):
+                record["latency"] = record["latency"] and _late()
+        case "lost":
+            records = events(records, "problem", RECIPE.steady_from + 2, text="the proxy was restarted")
+            row = of(records, "broadcasts")[0]
+            row["lost"][60], row["delivered"][60] = 9, row["delivered"][60] - 9
+        case "invalid":
+            casts = of(records, "casts")[0]
+            casts["called"] = [due + 0.5 for due in casts["due"]]
+        case "cut":
+            records = without(records, "footer")
+    return records
+
+
+def _gate() -> Document:
     gate = good_gate()
     said(gate, "FCRE-02", "FAIL", expected="no FEATURE_CREATED at a regular viewer", observed="one for f-11")
     clause_of(gate, "FCRE-02")["checks"][0]["frames"] = [frame(0.012, '{"type":"PING"}'), frame(1.2, '{"type":"FEATURE_CREATED"}')]
     said(gate, "HB-05", "INCONCLUSIVE", reason="no PING came")
-    gate |= {"exit_code": 1, "reason": "1 clause broken: FCRE-02"}
-    for kind in ("role", "both"):
-        write_gate(root / kind, gate)
-    return {kind: rebuild(root / kind).page for kind in KINDS}
+    return gate | {"exit_code": 1, "reason": "1 clause broken: FCRE-02"}
 
 
 def _late() -> str:
-    import numpy as np
-
-    from harness.measure.histogram import Histogram
-
     histogram = Histogram()
     histogram.record(np.full(1200, 4e6))
     return histogram.encode()
 
 
 @pytest.mark.parametrize("kind", ["late", "cut", "both"])
-def test_everything_opens_and_nothing_is_asked_for(browser: Browser, pages: dict[str, Path], kind: str) -> None:
+def test_everything_opens_and_nothing_is_asked_for(browser: Browser, pages: Pages, kind: str) -> None:
     with opened(browser, pages[kind]) as found:
         page = found.page
         before = page.evaluate("document.querySelectorAll('details').length")
@@ -77,7 +99,7 @@ def test_everything_opens_and_nothing_is_asked_for(browser: Browser, pages: dict
     ("kind", "width", "dark"),
     [("late", "wide", False), ("late", "phone", True), ("role", "wide", True), ("role", "phone", False), ("invalid", "phone", False)],
 )
-def test_it_can_be_read(browser: Browser, pages: dict[str, Path], tmp_path: Path, kind: str, width: str, dark: bool) -> None:
+def test_it_can_be_read(browser: Browser, pages: Pages, tmp_path: Path, kind: str, width: str, dark: bool) -> None:
     with opened(browser, pages[kind], width=width, dark=dark) as found:
         page = found.page
         page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
@@ -103,9 +125,7 @@ def test_it_can_be_read(browser: Browser, pages: dict[str, Path], tmp_path: Path
         ("role", ["FAIL", "FCRE-02", "no FEATURE_CREATED at a regular viewer", "one for f-11", "--clause FCRE-02"]),
     ],
 )
-def test_the_first_screen_tells_what_and_by_how_much_and_what_to_do(
-    browser: Browser, pages: dict[str, Path], kind: str, says: list[str]
-) -> None:
+def test_the_first_screen_tells_what_and_by_how_much_and_what_to_do(browser: Browser, pages: Pages, kind: str, says: list[str]) -> None:
     seen = """() => {
       const words = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
       for (let node = walk.nextNode(); node; node = walk.nextNode()) {
@@ -122,7 +142,7 @@ def test_the_first_screen_tells_what_and_by_how_much_and_what_to_do(
 
 
 @pytest.mark.parametrize("kind", ["both"])
-def test_without_javascript_all_is_told(browser: Browser, pages: dict[str, Path], kind: str) -> None:
+def test_without_javascript_all_is_told(browser: Browser, pages: Pages, kind: str) -> None:
     with opened(browser, pages[kind]) as with_script, opened(browser, pages[kind], script=False) as without_script:
         one, other = with_script.page.locator("body").inner_text(), without_script.page.locator("body").inner_text()
         assert one == other
@@ -130,7 +150,7 @@ def test_without_javascript_all_is_told(browser: Browser, pages: dict[str, Path]
         assert without_script.page.locator("details[open]").count() >= 1
 
 
-def test_a_clause_in_the_matrix_leads_to_its_evidence(browser: Browser, pages: dict[str, Path]) -> None:
+def test_a_clause_in_the_matrix_leads_to_its_evidence(browser: Browser, pages: Pages) -> None:
     with opened(browser, pages["role"], script=False) as found:
         found.page.locator('a.chip[href="#FCRE-02"]').click()
         evidence = found.page.locator("#FCRE-02")
@@ -141,7 +161,7 @@ def test_a_clause_in_the_matrix_leads_to_its_evidence(browser: Browser, pages: d
         assert 0 <= box["y"] < 300, "its heading stays in sight"
 
 
-def test_the_keyboard_reaches_the_numbers_and_opens_them(browser: Browser, pages: dict[str, Path]) -> None:
+def test_the_keyboard_reaches_the_numbers_and_opens_them(browser: Browser, pages: Pages) -> None:
     with opened(browser, pages["late"]) as found:
         page = found.page
         page.keyboard.press("Tab")
@@ -153,7 +173,7 @@ def test_the_keyboard_reaches_the_numbers_and_opens_them(browser: Browser, pages
         assert page.locator("details[open]").count() == 1
 
 
-def test_on_paper_nothing_hangs_on_colour_or_hides(browser: Browser, pages: dict[str, Path]) -> None:
+def test_on_paper_nothing_hangs_on_colour_or_hides(browser: Browser, pages: Pages) -> None:
     with opened(browser, pages["role"], dark=True) as found:
         found.page.emulate_media(media="print")
         assert found.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
