@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.bundled import BundledServer, ServerSize
+from harness.config import SHOW, parsed, shown
 from harness.errors import UsageError
 from harness.journal import RunFolder, new_run_folder
 from harness.load.settings import check_option
@@ -64,7 +65,10 @@ def bench(words: Sequence[str]) -> int:
     name, rest = (words[0], words[1:]) if words and not words[0].startswith("-") else (_DEFAULT, words)
     file = scenario_file(name)
     shape = describe(file)
-    given = vars(_parser(name, shape).parse_args(list(rest)))
+    given, settings = parsed(_parser(name, shape), name, [word for word in rest if word != SHOW])
+    if SHOW in rest:
+        print(shown(settings))
+        return 0
     options: dict[str, object] = {}
     for option in shape.options:
         check_option(option, given[option.key])

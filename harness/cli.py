@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from harness.config import Configured
 from harness.conformance import cli as gate
 from harness.errors import ExitCode, HarnessError, UsageError
 from harness.faults.cli import faults
@@ -50,6 +52,19 @@ def bench(context: typer.Context) -> None:
     raise typer.Exit(run(context.args))
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"roadmap-harness {metadata.version('roadmap-harness')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="print the version")] = False,
+) -> None:
+    """The options of the tool itself."""
+
+
 def _page(folder: Path) -> Path:
     from harness.report import render, shelve
 
@@ -59,11 +74,11 @@ def _page(folder: Path) -> Path:
 
 
 gate.pages.append(_page)
-app.command()(gate.check)
-app.command()(faults)
+app.command(cls=Configured)(gate.check)
+app.command(cls=Configured)(faults)
 
 
-@app.command()
+@app.command(cls=Configured)
 def report(
     run: Annotated[str, typer.Argument(help='a run\'s folder or name, or "latest"')] = "latest",
     reports: Annotated[Path, typer.Option(envvar="ROADMAP_REPORTS", help="where run folders lie")] = Path("reports"),
@@ -88,7 +103,7 @@ def report(
     raise typer.Exit(made.exit_code)
 
 
-@app.command()
+@app.command(cls=Configured)
 def init(
     url: Annotated[str, typer.Argument(help="where the target answers, such as https://staging.example")],
     file: Annotated[Path, typer.Option("--file", "-o", help="the profile to write; never one that exists")] = Path("target.toml"),
@@ -105,7 +120,7 @@ def init(
     typer.echo(f"{file}: fill in the marked lines, then: roadmap-harness doctor {file}")
 
 
-@app.command()
+@app.command(cls=Configured)
 def doctor(
     target: Annotated[str, typer.Argument(envvar="ROADMAP_TARGET", help="profile (TOML), or the ready.json of a bundled server")],
     destructive: Annotated[bool, typer.Option("--destructive", help="try what cannot be undone too: it revokes one session")] = False,
