@@ -26,6 +26,8 @@ __all__ = ["SLOT_FREE_WITHIN", "House", "full_house", "hold_seconds"]
 
 SLOT_FREE_WITHIN = 2.0  # seconds, of LIM-04
 _PROBE_SECONDS = 5.0
+_KNOCKS = 3  # tries at the door of a full house
+_NOTICED = 0.6  # seconds in which we surely notice that a socket has ended
 _STRANGERS = 8  # handshakes without a session, of LIM-06
 _BACKLOG = 200  # broadcasts that may be on their way before a vote
 _MADE_FREE = 4  # slots made free for LIM-06: fewer than the strangers could take
@@ -105,16 +107,19 @@ def _filled(stage: Stage) -> House:
 
 
 def _one_more(stage: Stage, crowd: Crowd, house: House) -> None:
-    """The one that is too many; it leaves again if it was let in."""
+    """The one that is too many; it leaves again if it was let in. That counts only while all the others are there still."""
     if house.short:
         return
-    for _ in range(3):
+    for _ in range(_KNOCKS):
         before = room(stage)
         knocked = crowd.knock(crowd.session(0))
         if not isinstance(knocked, Refusal):
+            time.sleep(_NOTICED)
             knocked.opened.close()
-        if room(stage) == before:
+        if room(stage) == before and len(crowd) == house.wanted:
             house.beyond = knocked if isinstance(knocked, Refusal) else "it was let in"
+            return
+        if crowd.fill(house.wanted, stage.patience):
             return
 
 

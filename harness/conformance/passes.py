@@ -24,6 +24,7 @@ CHECKS = Path(__file__).parent / "checks"
 _INTERNAL = 3  # pytest's own exit status for an error of its own; 0, 1 and 5 are ends in good order
 _UNLOADED = (2, 4)  # collection was interrupted by an error; wrong usage, such as a file that is not there
 _LAST_LINES = 15
+_BETWEEN = " / "
 
 
 class Passed:
@@ -36,7 +37,10 @@ class Passed:
     @property
     def unloaded(self) -> str | None:
         """What kept the checks from being loaded, in pytest's words; None when they were."""
-        return self.tail if self.status in _UNLOADED else None
+        if self.status not in _UNLOADED:
+            return None
+        errors = [line.removeprefix("E").strip() for line in self.tail.split(_BETWEEN) if line.startswith("E ")]
+        return "; ".join(errors) or self.tail
 
     @property
     def problem(self) -> str | None:
@@ -44,7 +48,7 @@ class Passed:
         if self.status is None:
             return "the checks did not end in time and were stopped; what they had found until then is kept"
         if self.unloaded is not None:
-            return f"the checks could not be loaded (pytest status {self.status}): {self.tail}"
+            return f"the checks could not be loaded (pytest status {self.status}): {self.unloaded}"
         if self.status == _INTERNAL or self.status < 0:
             return f"the run of the checks failed (pytest status {self.status}): {self.tail}"
         return None
@@ -120,7 +124,7 @@ def run_pass(
             reader.join(5.0)
             if process.stdout is not None:
                 process.stdout.close()
-    return Passed(status, " / ".join(line for line in lines[-_LAST_LINES:]))
+    return Passed(status, _BETWEEN.join(line for line in lines[-_LAST_LINES:]))
 
 
 def _wait(process: subprocess.Popen[str], seconds: float) -> int | None:

@@ -54,12 +54,11 @@ class People:
         self._taken = {"regular": 0, "admin": 0}
         self._complete = {"regular": False, "admin": False}
         self._over = 0
+        self._names: frozenset[str] = frozenset()
 
     def names(self) -> frozenset[str]:
         """Every user name known."""
-        with self._changed:
-            people = [person for group in self._persons.values() for person in group]
-            return frozenset(session.user_name for person in people for session in person.sessions if session.user_name)
+        return self._names
 
     def has(self, role: str, count: int) -> bool:
         """Whether the target gives sessions of that many different users."""
@@ -185,6 +184,8 @@ class People:
             return False
         self._taken[role] = wanted
         session = found[-1]
+        if session.user_name and session.user_name not in self._names:
+            self._names |= {session.user_name}
         key = session.user_id or session.cookie_header()
         group = self._persons[role]
         person = next((each for each in group if each.key == key), None)

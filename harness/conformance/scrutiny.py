@@ -21,6 +21,7 @@ from schemas import NotJson, Problem, is_timestamp, load_contract, parse, valida
 __all__ = ["Finding", "Judged", "Scrutiny"]
 
 _CACHE = 4096  # messages remembered by their bytes
+_SHORT = 2  # characters, of which a name is too short to be looked for
 _UTC_MS = re.compile(r".*\.\d{3}Z")
 _PERSONAL = re.compile(r"[\w.+-]+@[\w-]+\.[A-Za-z]{2,}|(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])|\+\d[\d ()/-]{8,}\d")
 _INNARDS = re.compile(r"Traceback|File \"|\bat \S+ \(|(?:/[\w.-]+){2,}\.(?:py|js|ts|go|rb|java|php|rs)\b|[A-Z]:\\\\")
@@ -62,6 +63,7 @@ class Scrutiny:
         self._error_codes = error_codes
         self._contract = load_contract()
         self._lock = threading.Lock()
+        self._searched: tuple[Collection[str], re.Pattern[str] | None] = ((), None)
         self._cache: OrderedDict[tuple[int, bytes], Judged] = OrderedDict()
 
     def judge(self, opcode: int, message: bytes) -> Judged:
@@ -112,12 +114,14 @@ class Scrutiny:
 
     def _judge_message(self, message: Mapping[str, Any]) -> list[Finding]:
         found: list[Finding] = []
-        lenient = validate_server(message, strict=False, extra_error_codes=self._error_codes)
+        strict = validate_server(message, strict=True, extra_error_codes=self._error_codes)
+        # What keeps the strict schema keeps the lenient one.
+        lenient = validate_server(message, strict=False, extra_error_codes=self._error_codes) if strict else ()
         for problem in lenient:
             found += self._told(message, problem)
         if self._readings.get("extra_properties") != "open" or lenient:
             told = {problem.path for problem in lenient}
-            for problem in validate_server(message, strict=True, extra_error_codes=self._error_codes):
+            for problem in strict:
                 if problem.path not in told:
                     found += self._strict(problem)
         found += self._times(message) + self._exposed(message)
@@ -159,16 +163,24 @@ class Scrutiny:
         return [Finding("GEN-05", "UTC with Z and milliseconds, as 2025-10-20T15:30:45.123Z", f"{stamp!r:.40}", soft=True)]
 
     def _exposed(self, message: Mapping[str, Any]) -> list[Finding]:
-        names = [name for name in self._names() if len(name) > 2]
+        named = self._named()
         for path, text in _strings(message):
             last = path.rpartition(".")[2]
             if last in _FREE_TEXT or path == "feature.createdBy.name":
                 continue
             if _PERSONAL.search(text):
                 return [Finding("SEC-08", "nothing that looks like an e-mail, telephone or IP address", f"{path} has one")]
-            if any(name in text for name in names):
+            if named is not None and named.search(text):
                 return [Finding("SEC-08", "a user's name in feature.createdBy.name only", f"{path} has one")]
         return []
+
+    def _named(self) -> re.Pattern[str] | None:
+        """Finds any user's name; None when none is known."""
+        names = self._names()
+        if names != self._searched[0]:
+            long = [re.escape(name) for name in sorted(names) if len(name) > _SHORT]
+            self._searched = names, re.compile("|".join(long)) if long else None
+        return self._searched[1]
 
     def about(self, frame: Frame, messages: Collection[Mapping[str, Any]]) -> list[Finding]:
         """What depends on when a frame came: its timestamps against its arrival (GEN-06)."""

@@ -111,7 +111,7 @@ class Launcher:
 
     def __exit__(self, *_: object) -> None:
         for ready in self._states:
-            _end_heir(ready)
+            _end_heir(ready, {process.pid for process in self._processes})
         for process in self._processes:
             if process.poll() is None:
                 process.kill()
@@ -142,10 +142,12 @@ class Launcher:
         return Running(process, state, log, facts["base_url"], facts["ws_url"], facts["metrics_url"], sessions=sessions)
 
 
-def _end_heir(ready: Path) -> None:
+def _end_heir(ready: Path, ours: set[int]) -> None:
     """End the server that was started in place of ours, by a hook say."""
     with contextlib.suppress(OSError, ValueError):
-        os.kill(json.loads(ready.read_text())["pid"], signal.SIGKILL)
+        pid = json.loads(ready.read_text())["pid"]
+        if pid not in ours:
+            os.kill(pid, signal.SIGKILL)
 
 
 def command(state_dir: Path, flags: Mapping[str, object]) -> list[str]:

@@ -55,6 +55,7 @@ def test_one_too_many(stage: Stage) -> None:
     """One more is refused, in whatever form."""
     house = at_the_limit(stage)
     if not isinstance(house.beyond, Refusal):
+        house.blame_stall("one too many was let in", stage.limits.heartbeat_timeout / 4)
         raise Broken(f"socket number {stage.limits.connections + 1} refused", f"{house.beyond}")
 
 
