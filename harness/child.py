@@ -16,12 +16,15 @@ _PR_SET_PDEATHSIG = 1
 
 
 def start_child(
-    command: Sequence[str], *, output: IO[bytes] | None = None, environment: dict[str, str] | None = None
+    command: Sequence[str], *, output: IO[bytes] | None = None, environment: dict[str, str] | None = None, orders: bool = False
 ) -> subprocess.Popen[bytes]:
-    """Start `command`; its output goes to `output` or where ours goes. On Linux it gets SIGTERM should we die without notice."""
+    """Start `command`; its output goes to `output` or where ours goes. On Linux it gets SIGTERM should we die without notice.
+
+    orders: its standard input is a pipe of ours, instead of nothing.
+    """
     return subprocess.Popen(
         command,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE if orders else subprocess.DEVNULL,
         stdout=output,
         stderr=None if output is None else subprocess.STDOUT,
         env=environment,

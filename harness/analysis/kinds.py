@@ -6,9 +6,9 @@ from pathlib import Path
 
 from harness.analysis.reconnect.summary import StudyAssessment, StudySummary, analyse_study, assess_study
 from harness.analysis.summary import Assessment, Summary, analyse, assess
-from harness.journal import read_journal
+from harness.journal import RunFolder, read_journal, write_whole
 
-__all__ = ["analyse_run", "assess_run"]
+__all__ = ["analyse_run", "assess_run", "keep_verdicts"]
 
 _STUDY = "reconnect"
 
@@ -21,6 +21,12 @@ def assess_run(folder: Path) -> Assessment | StudyAssessment:
 def analyse_run(folder: Path) -> Summary | StudySummary:
     """Judge a run folder and write its verdicts.json. Raises HarnessError like `assess_run`."""
     return analyse_study(folder) if _is_study(folder) else analyse(folder)
+
+
+def keep_verdicts(folder: Path, assessment: Assessment | StudyAssessment) -> None:
+    """Write the verdicts.json of what `assess_run` said, for those who show it as well and would otherwise judge twice."""
+    data = assessment.to_json() if isinstance(assessment, StudyAssessment) else assessment.summary.to_json()
+    write_whole(RunFolder(folder).verdicts, data)
 
 
 def _is_study(folder: Path) -> bool:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import heapq
 import random
+from dataclasses import dataclass
 from typing import Protocol
 
 from schemas.contract import ClientRules
 
-__all__ = ["CLIENT_MODELS", "ContractClient", "ReconnectingClient", "SampleClient", "client_model", "delay"]
+__all__ = ["CLIENT_MODELS", "ContractClient", "Fate", "ReconnectingClient", "SampleClient", "client_model", "delay", "foretell", "rng_of"]
 
 CLIENT_MODELS = ("contract", "jittered", "sample")
 """The names that `client_model` knows."""
@@ -154,3 +155,47 @@ def client_model(name: str, rules: ClientRules, normal_code: int, rng: random.Ra
     if name == "sample":
         return SampleClient(rules, normal_code)
     raise ValueError(f"client model {name!r}: it must be one of {', '.join(CLIENT_MODELS)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of one client that lost its socket. Times on the caller's clock, seconds, in order.
+
+    `attempts` has one entry a socket that it opens, `opened` those that open at the server. More than one of those is a leak: the
+    client knows only its last.
+    """
+
+    attempts: tuple[float, ...]
+    opened: tuple[float, ...]
+    given_up: bool
+
+    @property
+    def back(self) -> float | None:
+        """When it has a socket again; None when it never has."""
+        return self.opened[0] if self.opened else None
+
+
+def foretell(client: ReconnectingClient, *, lost: float, failed: bool, code: int, dropped: int, back: float) -> Fate:
+    """What a new `client` does that loses its only socket at `lost`, when the server is perfect: until `back` it refuses everybody at
+    once, from then on it takes everybody at once. back: infinity for a server that never lets the client in again.
+
+    failed, code: as for `ReconnectingClient.lost`; dropped: the code that a refused socket ends with.
+    """
+    client.lost(lost, failed=failed, code=code)
+    attempts: list[float] = []
+    opened: list[float] = []
+    while (now := client.next_deadline()) is not None:
+        sockets = client.due(now)
+        attempts += [now] * sockets
+        for _ in range(sockets):
+            if now >= back:
+                opened.append(now)
+                client.opened()
+            else:
+                client.lost(now, failed=True, code=dropped)
+    return Fate(tuple(attempts), tuple(opened), not opened)
+
+
+def rng_of(seed: int, cell: int, client: int) -> random.Random:
+    """The generator of one client's jitter: the same for the same three numbers, so that its fate can be foretold."""
+    return random.Random(f"{seed}/{cell}/{client}")

@@ -5,7 +5,6 @@ One file without a script, like the pages that it links to. It is written anew a
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from harness.errors import UsageError
-from harness.journal import is_run_name
+from harness.journal import is_run_name, write_whole
 from harness.report import words
 from harness.report.shelf import Group, Run, Shown, groups, read_shelf
 from harness.report.shell import style, template
@@ -42,9 +41,7 @@ def write_index(reports: Path) -> Path:
     if not reports.is_dir():
         raise UsageError("there is no folder of reports", str(reports), "make a run first, or name the folder with --reports")
     path = reports / "index.html"
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(index_html(read_shelf(reports)), "utf-8")
-    draft.replace(path)
+    write_whole(path, index_html(read_shelf(reports)).encode())
     return path
 
 

@@ -94,7 +94,8 @@ def load_body(assessment: Assessment) -> Markup:
     """Benchmarks, latency, deliveries, connections, the instrument, events, definitions, readings, environment."""
     run, summary = assessment.run, assessment.summary
     limits = load_contract().benchmark
-    times = figures.times_of(run, assessment.fitness)
+    health = health_timeline(run)
+    times = figures.times_of(run, health, assessment.fitness)
     drawings = {
         "percentiles": figures.percentiles(summary.latency, limits.latency),
         "fan_out": figures.fan_out(reach(run)),
@@ -102,7 +103,7 @@ def load_body(assessment: Assessment) -> Markup:
         "deliveries": figures.deliveries(figures.deliveries_by_second(run, times), times),
         "connections": figures.connections(open_over_time(run), run.target, times, summary.connections.asked),
         "memory": figures.memory(summary.memory, limits.bytes_per_connection),
-        "health": figures.health(health_timeline(run), times, assessment.fitness),
+        "health": figures.health(health, times, assessment.fitness),
     }
     return Markup(  # noqa: S704 - rendered with escaping
         template("load.html.j2").render(

@@ -6,7 +6,6 @@ Everything that came over the wire or from a profile is text and escaped by the 
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from harness.errors import UsageError
-from harness.journal import RunFolder, read_journal
+from harness.journal import RunFolder, read_journal, write_whole
 from harness.report.gate_cards import gate_troubles
 from harness.report.gate_file import Gate, read_gate
 from harness.report.gate_head import gate_head
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from harness.analysis.reconnect.summary import StudyAssessment
     from harness.analysis.summary import Assessment
 
-__all__ = ["GATE_SCENARIO", "MOST", "has_load_run", "html", "render"]
+__all__ = ["GATE_SCENARIO", "MOST", "has_load_run", "html", "render", "write_page"]
 
 GATE_SCENARIO = "conformance"
 """What the journal that the gate leaves beside its result calls its scenario."""
@@ -48,10 +47,13 @@ def render(folder: Path) -> Path:
         from harness.analysis.kinds import assess_run  # pandas takes a second to load, and a conformance run needs none of it
 
         load = assess_run(folder)
+    return write_page(folder, load, gate)
+
+
+def write_page(folder: Path, load: Assessment | StudyAssessment | None, gate: Gate | None) -> Path:
+    """Write the page of what was read and judged already. Raises UsageError when there is neither."""
     path = RunFolder(folder).report
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(html(load, gate), "utf-8")
-    draft.replace(path)
+    write_whole(path, html(load, gate).encode())
     return path
 
 

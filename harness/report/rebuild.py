@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.conformance.run_file import is_cut_short, rebuild_gate
 from harness.report.gate_file import read_gate
-from harness.report.page import has_load_run, render
+from harness.report.page import has_load_run, write_page
 from harness.report.text import gate_text, summary_text
 
 __all__ = ["Rebuilt", "rebuild"]
@@ -34,13 +34,16 @@ def rebuild(folder: Path) -> Rebuilt:
     if is_cut_short(folder):
         rebuild_gate(folder)
     gate = read_gate(folder)
+    load = None
     told: list[tuple[int, str]] = []
     if gate is not None:
         told.append((gate.exit_code, gate_text(gate)))
     if has_load_run(folder, gate):
-        from harness.analysis.kinds import analyse_run  # only where there is a load run: pandas takes a second to load
+        from harness.analysis.kinds import assess_run, keep_verdicts  # only where there is a load run: pandas takes a second to load
 
-        summary = analyse_run(folder)
+        load = assess_run(folder)
+        keep_verdicts(folder, load)
+        summary = load.summary
         told.append((summary.exit_code, summary_text(summary)))
     told.sort(key=lambda each: _WORST_FIRST.index(each[0]))
-    return Rebuilt(render(folder), "\n".join(text for _, text in told), told[0][0])
+    return Rebuilt(write_page(folder, load, gate), "\n".join(text for _, text in told), told[0][0])

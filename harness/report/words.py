@@ -92,6 +92,8 @@ def limit(benchmark: Benchmark) -> str:
             return f"about {value}"
         case "count" | "ratio":
             return value
+        case "most per second":
+            return f"≤ {value}"
         case _:
             return f"≥ {value}"
 
@@ -119,7 +121,7 @@ def in_unit(value: float | None, unit: str) -> str:
             return size(value)
         case "ratio":
             return percent(value)
-        case "per second":
+        case "per second" | "most per second":
             return f"{count(value)}/s"
         case _:
             return count(value)

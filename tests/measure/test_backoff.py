@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.measure.backoff import CLIENT_MODELS, ContractClient, SampleClient, client_model, delay
+from harness.measure.backoff import CLIENT_MODELS, ContractClient, Fate, SampleClient, client_model, delay, foretell, rng_of
 from harness.measure.backoff import ReconnectingClient as Client
 from schemas import load_contract
 
@@ -171,3 +172,57 @@ def test_the_sample_class_on_recovery_holds_two_sockets() -> None:
 def test_an_unknown_model_is_refused() -> None:
     with pytest.raises(ValueError, match="contract, jittered, sample"):
         client_model("sticky", RULES, NORMAL, random.Random(1))
+
+
+def fate(name: str, back: float, *, code: int = DROPPED, seed: int = 1, lost: float = 0.0) -> Fate:
+    client = client_model(name, RULES, NORMAL, random.Random(seed))
+    return foretell(client, lost=lost, failed=code == DROPPED, code=code, dropped=DROPPED, back=back)
+
+
+PATIENCE = sum(delay(RULES, attempt) for attempt in range(RULES.reconnect_attempts))
+
+
+@given(st.floats(0, 60), st.floats(0, 1e6))
+def test_with_a_perfect_server_the_rule_is_back_at_its_first_attempt_after_the_outage(outage: float, lost: float) -> None:
+    found = fate("contract", lost + outage, lost=lost)
+    moments = [sum(delay(RULES, n) for n in range(attempt + 1)) for attempt in range(RULES.reconnect_attempts)]
+    # Moments that differ by less than the clock's own grain at `lost` may fall on either side.
+    later = [moment for moment in moments if moment >= outage - 1e-6]
+    if outage > PATIENCE + 1e-6:
+        assert (found.back, found.given_up) == (None, True)
+    elif found.back is not None:
+        assert found.back - lost >= outage - 1e-6
+        assert any(abs(found.back - lost - moment) < 1e-6 for moment in later[:2])
+        assert len(found.opened) == 1
+
+
+@given(st.floats(0, 60), st.integers(0, 1000))
+def test_jitter_is_never_later_than_the_rule_and_gives_up_sooner(outage: float, seed: int) -> None:
+    found = fate("jittered", outage, seed=seed)
+    assert len(found.attempts) <= RULES.reconnect_attempts
+    assert found.attempts[-1] <= PATIENCE
+    assert found.given_up == (found.back is None)
+    if found.back is not None:
+        assert found.back >= outage
+
+
+@pytest.mark.parametrize(("outage", "opened"), [(0.5, 2), (4.0, 4), (10.0, 0)])
+def test_the_sample_class_leaks_all_but_one_of_what_it_opens_and_gives_up_after_seconds(outage: float, opened: int) -> None:
+    found = fate("sample", outage)
+    assert len(found.opened) == opened
+    assert found.given_up == (opened == 0)
+    assert max(found.attempts) <= 5.0
+
+
+def test_a_server_that_never_lets_anybody_in_is_knocked_at_until_the_attempts_end() -> None:
+    ends = {name: fate(name, math.inf, code=CODES.session_invalid) for name in CLIENT_MODELS}
+    assert all(each.given_up and not each.opened for each in ends.values())
+    assert len(ends["contract"].attempts) == len(ends["jittered"].attempts) == RULES.reconnect_attempts
+    assert len(ends["sample"].attempts) > RULES.reconnect_attempts
+
+
+@given(st.integers(0, 100), st.integers(0, 100), st.integers(0, 100))
+def test_a_clients_jitter_is_its_own_and_can_be_drawn_again(seed: int, cell: int, client: int) -> None:
+    drawn = rng_of(seed, cell, client).random()
+    assert drawn == rng_of(seed, cell, client).random()
+    assert drawn != rng_of(seed, cell, client + 1).random()

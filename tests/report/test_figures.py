@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.analysis.health import health_timeline
 from harness.analysis.run import Event, load_run
 from harness.analysis.summary import Assessment, assess
 from harness.analysis.validity import Fitness
@@ -66,7 +67,7 @@ def test_the_strip_says_when_the_generator_was_late() -> None:
 
 
 def test_the_axis_begins_with_the_first_vote_and_covers_the_run(whole: Assessment) -> None:
-    times = times_of(whole.run, whole.fitness)
+    times = times_of(whole.run, health_timeline(whole.run), whole.fitness)
     assert times.origin == RECIPE.epoch
     assert times.first == pytest.approx(T0 - RECIPE.epoch)
     assert times.steady == pytest.approx((RECIPE.warmup, RECIPE.warmup + RECIPE.duration))
@@ -78,7 +79,7 @@ def test_deliveries_by_second_are_the_account(tmp_path: Path) -> None:
     lost = of(records, "broadcasts")[0]
     lost["lost"][50], lost["delivered"][50] = 7, lost["delivered"][50] - 7
     run = load_run(write(tmp_path / "a", records))
-    times = times_of(run, FITNESS)
+    times = times_of(run, health_timeline(run), FITNESS)
     line = figures.deliveries_by_second(run, times)
     assert line.loc[line["lost"] > 0, "at"].tolist() == [2.0]  # cast 50 at 20 a second
     assert line["expected"].sum() == run.broadcasts["expected"].sum() == line["delivered"].sum() + 7
@@ -94,7 +95,7 @@ def test_events_are_drawn_and_what_came_from_outside_is_not(tmp_path: Path) -> N
         records = events(records, "problem", RECIPE.steady_from + at, text="again")
     records = events(records, HOSTILE, RECIPE.steady_from + 2.0)
     found = assess(write(tmp_path / "a", records))
-    times = times_of(found.run, found.fitness)
+    times = times_of(found.run, health_timeline(found.run), found.fitness)
     drawing = figures.deliveries(figures.deliveries_by_second(found.run, times), times)
     assert drawing is not None
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", str(drawing.svg))
@@ -105,12 +106,11 @@ def test_events_are_drawn_and_what_came_from_outside_is_not(tmp_path: Path) -> N
 @pytest.mark.parametrize("viewers", [1, 60])
 def test_each_drawing_tells_its_numbers(tmp_path: Path, viewers: int) -> None:
     from harness.analysis.connections import open_over_time
-    from harness.analysis.health import health_timeline
     from harness.analysis.heat import latency_grid, reach
 
     found = assess(write(tmp_path / "a", good(replace(RECIPE, viewers=viewers))))
     run, summary = found.run, found.summary
-    times = times_of(run, found.fitness)
+    times = times_of(run, health_timeline(run), found.fitness)
     made = [
         figures.percentiles(summary.latency, 3.0),
         figures.heat(latency_grid(run), times, 3.0),

@@ -16,7 +16,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from harness.analysis.health import health_timeline
 from harness.analysis.run import Event, Run
 from harness.analysis.validity import Fitness
 from harness.report.figures.drawing import SMALL, WIDE, x_label
@@ -85,8 +84,8 @@ class Times:
         return f"The generator was {' and '.join(parts)}."
 
 
-def times_of(run: Run, fitness: Fitness) -> Times:
-    """The axis of a run: 0 is when the first vote was due, or, where none ever was, the start of the run."""
+def times_of(run: Run, health: pd.DataFrame, fitness: Fitness) -> Times:
+    """The axis of a run, with its `health_timeline`: 0 is when the first vote was due, or, where none ever was, the start of the run."""
     phases = run.phases
     origin = phases.started if phases.epoch is None else phases.epoch
     says = "seconds since the start of the run" if phases.epoch is None else "seconds since the first vote was due"
@@ -94,7 +93,7 @@ def times_of(run: Run, fitness: Fitness) -> Times:
     steady = None if begin is None or end is None or end <= begin else (begin - origin, end - origin)
     first, last = phases.started - origin, max(phases.last - origin, phases.started - origin + 1.0)
     marks = marks_of(run.events, origin, last - first)
-    return Times(origin, says, first, last, steady, marks, stretches(health_timeline(run), fitness))
+    return Times(origin, says, first, last, steady, marks, stretches(health, fitness))
 
 
 def marks_of(events: Iterable[Event], origin: float, width: float) -> tuple[Mark, ...]:

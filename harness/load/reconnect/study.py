@@ -1,0 +1,363 @@
+"""Leads the study through its cells, one after the other, and writes the journal.
+
+Of each cell: the stage is set, the clients connect, the blow falls, the outage ends, and it goes on until every client is back or has
+given up for good. Whatever ends the study early goes through the same `finish`; what our own side cannot do ends it as a problem.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import gevent
+import psutil
+from gevent import get_hub, monkey
+
+from harness.errors import HarnessError, JournalFull, UsageError
+from harness.journal import FORMAT, Journal, RunFolder, new_run_folder
+from harness.load.facts import git_revision
+from harness.load.reconnect.blows import Blow, blow_for
+from harness.load.reconnect.dialer import Route
+from harness.load.reconnect.ground import SPENT, Ground, HookGround, OwnGround
+from harness.load.reconnect.notes import Notes
+from harness.load.reconnect.plan import Cell, Order, scaled_rules
+from harness.load.reconnect.sitting import Sitter
+from harness.load.reconnect.swarm import Page, Swarm
+from harness.load.reconnect.watch import Watch
+from harness.measure.backoff import ReconnectingClient, client_model, rng_of
+from harness.measure.clock import ClockWatch, read_clocks
+from harness.measure.limits import Demand, preflight, raise_descriptors, read_machine
+from harness.target import Session, reach
+from schemas import load_contract
+
+__all__ = ["Study"]
+
+_IDLE = 0.05
+_POLL = 0.02
+_ARRIVALS_PER_SECOND = 500.0
+_STAGE_SECONDS = 30.0
+_QUIET = 0.3  # seconds between the last client's connection and the blow, and between two cells
+_LINGER = 1.0  # seconds that a settled cell is watched on
+_ENOUGH = 0.99  # of the clients have to be connected when the blow falls
+_SOCKETS_A_CLIENT = 5  # the sample class holds four, and one is being dialled
+_BYTES_A_CLIENT = 6_000  # of journal, in one cell
+_OTHER_DESCRIPTORS = 512
+_FLUSH_PERIOD = 1.0
+_CLOCK_TOLERANCE = 0.05
+_MOST_SESSIONS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class _Sessions:
+    """Those that stay good, and for each client model those that may be used up."""
+
+    shared: Sequence[Session]
+    spent: Sequence[Sequence[Session]]
+
+
+class Study:
+    """One run. `tell` speaks to the user; `count` is told of each dial for Locust's statistics: name, milliseconds, error."""
+
+    def __init__(self, order: Order, tell: Callable[[str], None], count: Callable[[str, float, str | None], None]) -> None:
+        self.order, self._tell, self._count = order, tell, count
+        self.folder = RunFolder(order.folder or new_run_folder(order.reports, "reconnect", time.time()))
+        self._contract = load_contract()
+        self._raise_limits()
+        self._ground: Ground = HookGround(order) if order.target else OwnGround(order, self.folder.server_log)
+        self._greenlets: list[Any] = []
+        self._failure: BaseException | None = None
+        self._writing: HarnessError | None = None
+        self._offset = time.time() - time.monotonic()
+        self._clock = ClockWatch(read_clocks(), _CLOCK_TOLERANCE)
+        self.exit_code: int | None = None
+        self.finished = False
+        try:
+            reach(self._ground.target)
+            self._sessions = self._deal_sessions()
+            self._journal = Journal(self.folder.path)
+            self._write(self._header())
+        except BaseException:
+            self._ground.close()
+            raise
+
+    # -- before
+
+    def _raise_limits(self) -> None:
+        order, folder = self.order, self.folder.path
+        sitting = max(order.clients, self._contract.limits.connections) if "full" in order.causes else 0
+        sockets = _SOCKETS_A_CLIENT * order.clients + sitting
+        disk = _BYTES_A_CLIENT * order.clients * len(list(order.cells()))
+        for hint in preflight(Demand(sockets, order.clients, disk), read_machine("127.0.0.1", 0, folder)):
+            self._tell(hint)
+        raise_descriptors(sockets + _OTHER_DESCRIPTORS)
+
+    def _deal_sessions(self) -> _Sessions:
+        target, models = self._ground.target, len(self.order.models)
+        regular = [session for session in target.available_sessions(_MOST_SESSIONS) if session.role == "regular"]
+        if not regular:
+            raise UsageError("the profile gives no session of a regular user", str(target.source), "give it one")
+        spare = min(SPENT, (len(regular) - 1) // models) if "expired" in self.order.causes else 0
+        cut = len(regular) - spare * models
+        return _Sessions(regular[:cut], [regular[cut + n * spare : cut + (n + 1) * spare] for n in range(models)])
+
+    def _header(self) -> dict[str, Any]:
+        target, contract = self._ground.target, self._contract
+        rules = scaled_rules(contract.client, self._ground.scale)
+        packages = ("roadmap-harness", "locust", "gevent")
+        return {
+            "kind": "header",
+            "format": FORMAT,
+            "run": self.folder.path.name,
+            "scenario": "reconnect",
+            "started": time.time(),
+            "target": {"name": target.name, "base_url": target.base_url, "ws_url": target.ws_url},
+            "seed": self.order.seed,
+            "parameters": {**self.order.parameters(), "time_scale": self._ground.scale, "limit": self._ground.limit},
+            "rules": {"base": rules.reconnect_base, "cap": rules.reconnect_cap, "attempts": rules.reconnect_attempts,
+                      "pong_every": rules.unsolicited_pong_every},
+            "own_server": not self.order.target,
+            "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}},
+            "machine": {
+                "cores": os.cpu_count(),
+                "memory_bytes": psutil.virtual_memory().total,
+                "kernel": f"{platform.system()} {platform.release()}",
+                "hostname": platform.node(),
+            },
+            "git": git_revision(Path.cwd()),
+            "workers": 1,
+            "readings": dict(target.readings),
+        }  # fmt: skip
+
+    # -- the cells
+
+    def run(self) -> None:
+        """All cells. Never raises for what the target, the disk or this machine does."""
+        try:
+            for cell in self.order.cells():
+                self._cell(cell)
+                if self._writing is not None:
+                    break
+        except HarnessError as error:
+            self._tell(str(error))
+            self._event("problem", {"text": str(error)})
+            self.finish("problem")
+        else:
+            self.finish("problem" if self._writing is not None else "completed")
+
+    def _cell(self, cell: Cell) -> None:
+        described = {"number": cell.number, "cause": cell.cause, "outage": cell.outage, "model": cell.model}
+        reason = self._ground.cannot(cell.cause)
+        spend = self._sessions.spent[self.order.models.index(cell.model)]
+        if reason is None and cell.cause == "expired" and not spend:
+            reason = "the profile has no sessions to spare: revoking uses them up"
+        if reason is not None:
+            self._write({"kind": "skipped", "t": time.time(), **described, "reason": reason})
+            return
+        self._tell(cell.name)
+        self._write({"kind": "cell", "t": time.time(), **described, "clients": self.order.clients})
+        blow = blow_for(cell, self._ground, self._sessions.shared, spend, self.folder.server_log, self._sit)
+        notes = Notes(cell.number, self._wall)
+        swarm: Swarm | None = None
+        watch: Watch | None = None
+        try:
+            route = blow.set_stage()
+            swarm = self._swarm(self._models(cell), route, blow.sessions, notes, cell.number)
+            watch = Watch(swarm, notes, self._route_address(), lambda: self._ground.pid)
+            self._spawn(self._pulse, watch)
+            self._play(cell, blow, swarm, notes)
+        finally:
+            self._end_cell(swarm, notes)
+            blow.clear()
+        gevent.sleep(_QUIET)
+
+    def _end_cell(self, swarm: Swarm | None, notes: Notes) -> None:
+        gevent.killall(self._greenlets)
+        self._greenlets.clear()
+        if swarm is not None:
+            swarm.shut()
+        self._flush(notes)
+
+    def _play(self, cell: Cell, blow: Blow, swarm: Swarm, notes: Notes) -> None:
+        clients, number = self.order.clients, cell.number
+        spread = clients / _ARRIVALS_PER_SECOND
+        if not blow.arrives:
+            swarm.arrive(_evenly(time.monotonic(), spread, clients))
+            self._until(lambda: swarm.holding == clients or swarm.idle, spread + _STAGE_SECONDS, notes)
+            gevent.sleep(_QUIET)
+            if swarm.holding < _ENOUGH * clients:
+                self._event("unready", {"cell": number, "holding": swarm.holding, "clients": clients})
+                return
+        swarm.loyal = True
+        struck = time.monotonic()
+        self._event("struck", {"cell": number, "at": self._wall(struck), "holding": swarm.holding})
+        if blow.arrives:
+            swarm.arrive(_evenly(struck, spread, clients))
+        blow.strike()
+        healed = None
+        if cell.outage is not None:
+            self._until(lambda: False, struck + cell.outage - time.monotonic(), notes)
+            healed = blow.heal()
+        self._event("healed", {"cell": number, "at": None if healed is None else self._wall(healed)})
+        settled = self._until(lambda: (blow.arrives or swarm.bereft) and swarm.resolved, self._patience(cell), notes)
+        self._until(lambda: False, _LINGER * min(1.0, self._ground.scale) + _QUIET, notes)
+        self._event("settled", {"cell": number, "complete": settled, "holding": swarm.holding, "sockets": swarm.sockets})
+
+    def _patience(self, cell: Cell) -> float:
+        """Seconds after which a cell that has not settled is left as it is: twice what the slowest client may take."""
+        rules = scaled_rules(self._contract.client, self._ground.scale)
+        seconds = 2 * sum(min(rules.reconnect_base * 2**n, rules.reconnect_cap) for n in range(rules.reconnect_attempts))
+        seconds += self._page().patience
+        if cell.cause == "silent":
+            seconds += rules.unsolicited_pong_every
+        if cell.cause == "expired":
+            seconds += self._ground.target.limits.revalidate_every
+        return seconds
+
+    # -- the clients
+
+    def _page(self) -> Page:
+        scale = self._ground.scale
+        return Page(scaled_rules(self._contract.client, scale).unsolicited_pong_every, self._contract.benchmark.reconnect_latest * scale)
+
+    def _models(self, cell: Cell) -> list[ReconnectingClient]:
+        rules, normal = scaled_rules(self._contract.client, self._ground.scale), self._contract.close.normal
+        made = (rng_of(self.order.seed, cell.number, n) for n in range(self.order.clients))
+        return [client_model(cell.model, rules, normal, rng) for rng in made]
+
+    def _sit(self, count: int, route: Route) -> Swarm:
+        """Sockets that only take places."""
+        swarm = self._swarm([Sitter()] * count, route, self._sessions.shared, Notes(-1, self._wall), -1)
+        swarm.arrive(_evenly(time.monotonic(), count / _ARRIVALS_PER_SECOND, count))
+        return swarm
+
+    def _swarm(
+        self, clients: Sequence[ReconnectingClient], route: Route, sessions: Sequence[Session], notes: Notes, cell: int
+    ) -> Swarm:  # fmt: skip
+        target = self._ground.target
+        plain = monkey.get_original("socket", "socket")
+        swarm = Swarm(
+            clients,
+            [route.request(target.handshake_headers(session), target.origin) for session in sessions],
+            route,
+            self._page(),
+            make_poll=monkey.get_original("select", "epoll"),
+            make_socket=lambda family: plain(family, socket.SOCK_STREAM),
+            clock_ns=time.monotonic_ns,
+            notes=notes,
+            rng=random.Random(f"{self.order.seed}/{cell}"),
+        )
+        self._spawn(_drive, swarm)
+        return swarm
+
+    def _spawn(self, what: Callable[..., None], *arguments: Any) -> None:
+        greenlet = gevent.spawn(what, *arguments)
+        greenlet.link_exception(self._fail)
+        self._greenlets.append(greenlet)
+
+    def _fail(self, greenlet: Any) -> None:
+        self._failure = greenlet.exception
+
+    def _pulse(self, watch: Watch) -> None:
+        while True:
+            for record in watch.tick():
+                self._write(record)
+            gevent.sleep(watch.period)
+
+    # -- waiting
+
+    def _until(self, condition: Callable[[], bool], seconds: float, notes: Notes) -> bool:
+        """Wait until the condition holds, at most so long; what was noted meanwhile is written. Raises RuntimeError when a loop died."""
+        deadline = time.monotonic() + seconds
+        flush = 0.0
+        while not condition():
+            now = time.monotonic()
+            if self._failure is not None:
+                raise RuntimeError("a loop of the study has died") from self._failure
+            if now >= flush:
+                flush = now + _FLUSH_PERIOD
+                self._flush(notes)
+                step = self._clock.check(read_clocks())
+                if step is not None:
+                    self._event("clock_step", {"seconds": step})
+            if now >= deadline:
+                return False
+            gevent.sleep(max(0.0, min(_POLL, deadline - now)))
+        return True
+
+    # -- the journal
+
+    def _wall(self, at: float) -> float:
+        return round(at + self._offset, 6)
+
+    def _event(self, name: str, detail: dict[str, Any] | None = None) -> None:
+        self._write({"kind": "event", "t": time.time(), "worker": 0, "name": name, "detail": detail or {}})
+
+    def _flush(self, notes: Notes) -> None:
+        for record in notes.take():
+            self._write(record)
+            if record["kind"] == "attempts":
+                rows = zip(record["started"], record["ended"], record["outcome"], record["status"], strict=True)
+                for started, ended, outcome, status in rows:
+                    self._count("handshake", (ended - started) * 1e3, None if outcome == "opened" else f"{status or outcome}")
+
+    def _write(self, record: dict[str, Any]) -> None:
+        try:
+            self._journal.write(record)
+        except JournalFull as error:
+            self._writing = self._writing or error
+
+    def finish(self, reason: str) -> None:
+        """End the server, close the journal, have it judged and reported. A second call does nothing."""
+        if self.finished:
+            return
+        self.finished = True
+        gevent.killall(self._greenlets)
+        if reason == "stopped":
+            self._event("stopped")
+        self._ground.close()
+        try:
+            self._journal.close({"kind": "footer", "ended": time.time(), "reason": reason, "totals": {}})
+        except JournalFull as error:
+            self._writing = self._writing or error
+        # Analysis and report in a process of their own: they read the run folder and nothing else.
+        done = subprocess.run([sys.executable, "-m", "harness.cli", "report", str(self.folder.path)], check=False, stdin=subprocess.DEVNULL)
+        self.exit_code = int(self._writing.exit_code) if self._writing is not None else done.returncode
+        if self._writing is not None:
+            self._tell(str(self._writing))
+
+    def _route_address(self) -> tuple[str, int]:
+        address = urlsplit(self._ground.target.ws_url)
+        return address.hostname or "", address.port or (443 if address.scheme == "wss" else 80)
+
+
+def _evenly(start: float, seconds: float, count: int) -> list[float]:
+    return [start + seconds * n / count for n in range(count)]
+
+
+def _drive(swarm: Swarm) -> None:
+    """Gevent's loop wakes the swarm when a socket is ready or something is due."""
+    hub = get_hub()
+    readable = hub.loop.io(swarm.fileno(), 1)
+    try:
+        while True:
+            swarm.step(time.monotonic())
+            deadline = swarm.deadline()
+            wait = _IDLE if deadline is None else min(_IDLE, deadline - time.monotonic())
+            if wait <= 0:
+                gevent.sleep(0)
+                continue
+            with gevent.Timeout(wait, False):
+                hub.wait(readable)
+    finally:
+        readable.close()
