@@ -6,16 +6,17 @@ Level, tier, needs and readings come from clauses.toml alone; a check says only 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 import pytest
 
 from harness.errors import UsageError
+from harness.target.model import Target
 from schemas import Clause, Level, Limits, Tier, load_clauses, load_sections
 
-__all__ = ["FAST_SECONDS", "HOOKS_OF", "Alone", "Selection", "Waits", "clause", "release_key", "requirement_sets"]
+__all__ = ["FAST_SECONDS", "HOOKS_OF", "Alone", "Selection", "Waits", "clause", "clauses_of", "release_key", "requirement_sets"]
 
 FAST_SECONDS = 5.0
 """A check that waits longer than this by itself is left out of the fast profile."""
@@ -64,6 +65,11 @@ def clause(
         return decorated
 
     return mark
+
+
+def clauses_of(target: Target) -> Mapping[str, Clause]:
+    """The catalogue, with the levels that the target's profile gives in place of its own (A00)."""
+    return {id_: replace(each, level=target.levels.get(id_, each.level)) for id_, each in load_clauses().items()}
 
 
 def release_key(name: str) -> tuple[int, ...]:

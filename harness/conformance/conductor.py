@@ -194,9 +194,8 @@ class Conductor:
         return parts
 
 
-def explain(record: CheckRecord, command: str, *, frames: int = 12) -> str:
+def explain(record: CheckRecord, command: str, clause: Clause, *, frames: int = 12) -> str:
     """A record as a person reads it in a terminal: what was due, what came, what had come before, how to see it again."""
-    clause = load_clauses()[record.clause]
     lines = [f"{record.clause} {record.verdict} ({clause.level}): {clause.statement}"]
     section = f"{clause.section.title}, contract {', '.join(clause.lines)}" if clause.lines else clause.section.title
     lines.append(f"  section:  {section}")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.conformance.baseline import read_baseline, updated, write_baseline
-from harness.conformance.catalogue import Selection
+from harness.conformance.catalogue import Selection, clauses_of
 from harness.conformance.client_side import ClientUnderTest
 from harness.conformance.conductor import bound_of
 from harness.conformance.ground import SIDE_BY_SIDE
@@ -83,7 +83,7 @@ def run_gate(
     folder.mkdir(parents=True, exist_ok=True)
     began, wall = time.monotonic(), time.time()
     facts = {"name": target.name, "base_url": target.base_url, "ws_url": target.ws_url, "profile": target_name}
-    begun = Begun(selection, facts, wall, options.seed, options.min_coverage, options.allow_inconclusive)
+    begun = Begun(selection, facts, wall, options.seed, options.min_coverage, options.allow_inconclusive, target.levels)
     journal = begin(folder, begun)
     problems = _run_passes(target_name, target, selection, folder, options, wall, progress, run)
     records = list(read_records(folder, KINDS))
@@ -91,7 +91,16 @@ def run_gate(
 
     def judged(rules: Rules) -> GateResult:
         lasted = time.monotonic() - began
-        return judge(records, selection=selection, rules=rules, unchecked=unchecked(), target=facts, duration=lasted, problems=problems)
+        return judge(
+            records,
+            selection=selection,
+            rules=rules,
+            unchecked=unchecked(),
+            target=facts,
+            duration=lasted,
+            problems=problems,
+            clauses=clauses_of(target),
+        )
 
     result = judged(rules)
     if options.baseline is not None and options.update_baseline:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from harness.conformance.catalogue import clauses_of
 from harness.conformance.client_side import ClientUnderTest
 from harness.conformance.door import refusal_of
 from harness.conformance.features import Features
@@ -60,6 +61,8 @@ class Ground:
         self.options = options
         self.say = say
         self.contract: Contract = load_contract()
+        self.clauses = clauses_of(target)
+        """The catalogue, at the levels that the profile gives."""
         self.client = ClientUnderTest.parse(options.client, options.client_scale, self.contract) if options.client else None
         self.secrets = Secrets()
         self.caller = HookCaller(target, _HOOK_SECONDS)

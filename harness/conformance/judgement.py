@@ -102,8 +102,13 @@ def judge(
     target: Mapping[str, str],
     duration: float,
     problems: Iterable[str] = (),
+    clauses: Mapping[str, Clause] | None = None,
 ) -> GateResult:
-    """Merge the records of all processes. `unchecked`: clause -> why it has no check. `problems`: sentences about the run itself."""
+    """Merge the records of all processes.
+
+    `unchecked`: clause -> why it has no check. `problems`: sentences about the run itself. `clauses`: the catalogue at the levels that
+    hold, by default its own.
+    """
     checks: dict[str, list[CheckRecord]] = {}
     commands: dict[str, str] = {}
     plans: dict[str, dict[str, str]] = {}
@@ -124,7 +129,7 @@ def judge(
     known = still_known(rules.baseline, rules.today)
     results = tuple(
         _clause(each, checks.get(each.id, []), plans.get(each.id, {}), commands.get(each.id, ""), selection, unchecked, known.get(each.id))
-        for each in load_clauses().values()
+        for each in (clauses or load_clauses()).values()
     )
     result = GateResult(ExitCode.PASS, "", results, readings, target, selection, duration, tuple(told))
     code, reason = _decide(result, rules, lost)

@@ -32,6 +32,7 @@ def nobody() -> Target:
         time_scale=1.0,
         tolerance=Tolerance(tolerance.seconds, tolerance.scale, tolerance.clock_skew),
         readings={},
+        levels={},
         error_codes=frozenset(),
         resources=Resources(),
         source=Path("no target"),

@@ -17,7 +17,7 @@ from harness.conformance.scrutiny import Finding, Scrutiny
 from harness.conformance.watch import Watch
 from harness.net.handshake import Headers
 from harness.verdict import Verdict
-from schemas import Level, load_clauses
+from schemas import Clause, Level
 
 __all__ = ["OBSERVED", "Observer"]
 
@@ -99,7 +99,7 @@ class Observer:
 
     # ---- the verdicts
 
-    def records(self, admin_events: Callable[[], str], batch_shape: Callable[[], str], selected: Collection[str]) -> list[CheckRecord]:
+    def records(self, admin_events: Callable[[], str], batch_shape: Callable[[], str], selected: Mapping[str, Clause]) -> list[CheckRecord]:
         """A record for each selected clause of which something was seen. The readings are asked for only where they matter."""
         with self._lock:
             tallies = {id_: (tally.seen, tally.broken, list(tally.kept)) for id_, tally in self._tallies.items() if id_ in selected}
@@ -116,14 +116,13 @@ class Observer:
                 broken = broken if kept else 0
             if not seen and not kept:
                 continue
-            found.append(_record(id_, seen, broken, kept, readings))
+            found.append(_record(id_, selected[id_].level, seen, broken, kept, readings))
         return found
 
 
 def _record(
-    id_: str, seen: int, broken: int, kept: list[tuple[Finding, tuple[FrameRecord, ...]]], readings: Mapping[str, str]
+    id_: str, level: Level, seen: int, broken: int, kept: list[tuple[Finding, tuple[FrameRecord, ...]]], readings: Mapping[str, str]
 ) -> CheckRecord:
-    level = load_clauses()[id_].level
     verdict = Verdict.INFO if level is Level.INFO else Verdict.PASS
     if not kept:
         return CheckRecord(id_, "observer", verdict, reason=f"{seen} seen, none against it", readings=readings, seen=seen)

@@ -9,7 +9,7 @@ they said; -k, -m and -x work as ever. Under pytest-xdist each worker runs its c
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,7 +26,7 @@ from harness.conformance.records import CheckRecord, Recorder
 from harness.conformance.stage import Stage
 from harness.errors import ExitCode, HarnessError
 from harness.verdict import Verdict
-from schemas import load_clauses
+from schemas import Clause
 
 __all__ = ["PROGRESS"]
 
@@ -117,7 +117,7 @@ class _Plugin:
         chosen: list[pytest.Item] = []
         left: list[pytest.Item] = []
         for item in items:
-            check = _check(item)
+            check = _check(item, conductor.ground.clauses)
             self.checks[key_of(item)] = check
             why = selection.why_not(check.clause)
             if why is None and not targeted and "CL" not in check.clause.needs:
@@ -185,7 +185,8 @@ class _Plugin:
     def _say(self, record: CheckRecord) -> None:
         command = cast(Conductor, self.conductor).command(record.clause)
         if record.verdict is Verdict.FAIL:
-            pytest.fail(explain(record, command), pytrace=False)
+            clause = cast(Conductor, self.conductor).ground.clauses[record.clause]
+            pytest.fail(explain(record, command, clause), pytrace=False)
         if record.verdict in (Verdict.NOT_TESTABLE, Verdict.INCONCLUSIVE):
             pytest.skip(f"{record.verdict} {record.clause}: {record.reason}")
 
@@ -224,9 +225,9 @@ class _Plugin:
         conductor, selection = cast(Conductor, self.conductor), cast(Selection, self._selection)
         narrowed = bool(self.config.option.keyword or self.config.option.markexpr)
         kept = {self.checks[key_of(item)].clause.id for item in session.items if key_of(item) in self.checks}
-        clauses = load_clauses()
-        wanted = [id_ for id_ in OBSERVED if selection.why_not(clauses[id_]) is None and (not narrowed or id_ in kept)]
         ground = conductor.ground
+        clauses = {id_: ground.clauses[id_] for id_ in OBSERVED}
+        wanted = {id_: each for id_, each in clauses.items() if selection.why_not(each) is None and (not narrowed or id_ in kept)}
         return ground.observer.records(lambda: ground.reading("admin_events")[0], lambda: ground.reading("batch_shape")[0], wanted)
 
     @pytest.hookimpl
@@ -236,7 +237,7 @@ class _Plugin:
             return
         for record in conductor.records.values():
             if record.verdict is Verdict.WARN:
-                terminalreporter.write_line(explain(record, conductor.command(record.clause)))
+                terminalreporter.write_line(explain(record, conductor.command(record.clause), conductor.ground.clauses[record.clause]))
 
 
 def key_of(item: pytest.Item) -> str:
@@ -245,13 +246,13 @@ def key_of(item: pytest.Item) -> str:
     return item.nodeid if inside else f"{item.path}::{item.nodeid.partition('::')[2]}"
 
 
-def _check(item: pytest.Item) -> Check:
+def _check(item: pytest.Item, clauses: Mapping[str, Clause]) -> Check:
     mark = item.get_closest_marker("clause")
     if mark is None or not isinstance(item, pytest.Function):
         raise pytest.UsageError(f"{item.nodeid}: @clause belongs on a test function")
     return Check(
         id=key_of(item),
-        clause=load_clauses()[mark.args[0]],
+        clause=clauses[mark.args[0]],
         waits=mark.kwargs["waits"],
         alone=mark.kwargs["alone"],
         idle=mark.kwargs["idle"],

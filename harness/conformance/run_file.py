@@ -23,6 +23,7 @@ from harness.conformance.unchecked import unchecked
 from harness.errors import RunInvalid
 from harness.journal import FORMAT, Journal, RunFolder, read_journal
 from harness.revision import git_revision
+from schemas import Level, load_clauses
 
 __all__ = ["KINDS", "RESULT", "Begun", "begin", "conclude", "is_cut_short", "rebuild_gate"]
 
@@ -42,6 +43,8 @@ class Begun:
     seed: int
     min_coverage: float
     allow_inconclusive: bool
+    levels: Mapping[str, str]
+    """The levels of the profile, by clause."""
 
 
 def begin(folder: Path, begun: Begun) -> Journal:
@@ -58,6 +61,7 @@ def begin(folder: Path, begun: Begun) -> Journal:
             "seed": begun.seed,
             "selection": dataclasses.asdict(begun.selection),
             "rules": {"min_coverage": begun.min_coverage, "allow_inconclusive": begun.allow_inconclusive},
+            "levels": dict(begun.levels),
             "git": git_revision(Path.cwd()),
             "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
         }
@@ -100,8 +104,11 @@ def rebuild_gate(folder: Path) -> GateResult:
     header = read_journal(folder).header
     try:
         selected: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in header["selection"].items()}
-        begun = Begun(Selection(**selected), header["target"], header["started"], header["seed"], **header["rules"])
-    except (AttributeError, KeyError, TypeError) as error:
+        begun = Begun(
+            Selection(**selected), header["target"], header["started"], header["seed"], **header["rules"], levels=header["levels"]
+        )
+        levels = {id_: Level(level) for id_, level in begun.levels.items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunInvalid(f"the header is not a gate's ({type(error).__name__}: {error})", str(folder), "run the check again") from None
     records = list(read_records(folder, KINDS))
     last = max((record["started"] + record["duration"] for record in records if record["kind"] == "check"), default=0.0)
@@ -113,6 +120,7 @@ def rebuild_gate(folder: Path) -> GateResult:
         target=begun.target,
         duration=last,
         problems=[_CUT_SHORT],
+        clauses={id_: dataclasses.replace(each, level=levels.get(id_, each.level)) for id_, each in load_clauses().items()},
     )
     _write_result(folder, result, begun.started)
     return result

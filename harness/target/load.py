@@ -33,7 +33,7 @@ from harness.target.profile import (
 from harness.target.session import cookie_problem
 from harness.target.text import TextError, env_names, put_in
 from harness.target.where import Where, text_error
-from schemas import Limits, load_contract, load_readings
+from schemas import Level, Limits, load_clauses, load_contract, load_readings
 
 __all__ = ["load_profile", "target_of"]
 
@@ -99,6 +99,7 @@ def target_of(data: dict[str, Any], where: Where) -> Target:
         time_scale=profile.time_scale,
         tolerance=Tolerance(tolerance.seconds, tolerance.scale, tolerance.clock_skew),
         readings=readings,
+        levels=_levels(profile.levels, readings, where),
         error_codes=_error_codes(profile.extra_error_codes, readings, where),
         resources=_resources(profile.resources, where),
         source=where.file,
@@ -215,6 +216,22 @@ def _readings(table: Mapping[str, Any], where: Where) -> dict[str, str]:
             named = f"{value[:40]!r}" if isinstance(value, str) else "this"
             raise UsageError(f"{named} is not a reading of it", at, f"allowed: {', '.join(known[key].permitted)}")
     return dict(table)
+
+
+def _levels(table: Mapping[str, Any], readings: dict[str, str], where: Where) -> dict[str, Level]:
+    """The project's own levels; giving some says that the catalogue's are not all (A00)."""
+    judged = [str(level) for level in Level if level is not Level.NOT_TESTABLE]
+    for id_, value in table.items():
+        if id_ not in load_clauses():
+            raise UsageError("there is no such clause", where.at(f"levels.{id_}"), "write ids such as HB-05")
+        if value not in judged:
+            raise UsageError("this is no level", where.at(f"levels.{id_}"), f"allowed: {', '.join(judged)}")
+    if bool(table) != (readings.get("levels", "project" if table else "catalogue") == "project"):
+        do = 'give [levels] some clauses, or leave levels = "project" out' if not table else 'leave [levels] out, or say levels = "project"'
+        raise UsageError("the reading and the table [levels] do not fit together", where.at("levels"), do)
+    if table:
+        readings["levels"] = "project"
+    return {id_: Level(value) for id_, value in table.items()}
 
 
 def _error_codes(codes: tuple[str, ...], readings: dict[str, str], where: Where) -> frozenset[str]:

@@ -13,7 +13,7 @@ from harness.errors import UsageError
 from harness.target.hook import HOOKS, Hook
 from harness.target.session import ROLES, Session
 from harness.target.sources import Source
-from schemas import Limits
+from schemas import Level, Limits
 
 __all__ = ["Resources", "Target", "Tolerance"]
 
@@ -79,6 +79,8 @@ class Target:
     tolerance: Tolerance
     readings: Mapping[str, str]
     """What the profile declares, by the key of the ambiguity."""
+    levels: Mapping[str, Level]
+    """How binding this project holds a clause to be, by id, where that is not what the catalogue says (A00)."""
     error_codes: frozenset[str]
     """Codes of ERROR that the target has beside those of the contract's table (A20)."""
     resources: Resources

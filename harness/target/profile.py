@@ -61,6 +61,7 @@ class Profile(_Table):
     hooks: dict[str, Any] = {}
     resources: dict[str, Any] = {}
     readings: dict[str, Any] = {}
+    levels: dict[str, Any] = {}
     extra_error_codes: tuple[Word, ...] = Field(default=(), strict=False)
     limits: dict[str, Any] = {}
     tolerance: dict[str, Any] = {}

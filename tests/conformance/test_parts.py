@@ -32,6 +32,7 @@ from schemas import Level, load_clauses
 
 TODAY = datetime.date(2026, 1, 15)
 SECONDS = st.floats(0.01, 1000)
+CLAUSES = load_clauses()
 
 
 @given(SECONDS, st.floats(0, 10))
@@ -183,9 +184,9 @@ def look(
         transcript.record("in", WireFrame(opcode, True, 0, False, payload), 0.0, wall)
     assert not transcript.observer_errors
     given_readings = readings or {}
-    records = observer.records(
-        lambda: given_readings.get("admin_events", "admins"), lambda: given_readings.get("batch_shape", "coalesce"), OBSERVED
-    )
+    shape = given_readings.get("batch_shape", "coalesce")
+    observed = {id_: CLAUSES[id_] for id_ in OBSERVED}
+    records = observer.records(lambda: given_readings.get("admin_events", "admins"), lambda: shape, observed)
     return {record.clause: record.verdict for record in records}
 
 

@@ -23,6 +23,7 @@ _SURELY = 0.8  # of a window: two votes told in less were not batched, however r
 _APART = 3  # batch windows, of BAT-02
 _ALONE = 7  # votes of BAT-02: with fewer a window that is a little too long would not show
 _ORDERS = 2
+_LONGER = 4
 _NOISE = 0.05  # seconds that a frame may take at best, beyond any batching
 
 
@@ -183,7 +184,9 @@ def test_exclusion_inside_a_batch(stage: Stage) -> None:
     sockets = [stage.connect(session, name=f"voter {name}") for session, name in zip(both, "AB", strict=True)]
     viewer = stage.connect(_bystander(stage), name="viewer")
     mixed = [0, 0]
-    for attempt in range(_ORDERS * _TRIES):
+    # On a busy machine it takes longer until votes meet in a window; where none are ever merged there is nothing to wait for.
+    merges = stage.reading("batch_shape") != "frames"
+    for attempt in range(_ORDERS * _TRIES * (_LONGER if merges else 1)):
         feature, turn = stage.feature(), attempt % len(mixed)
         marks, mark = [socket.mark() for socket in sockets], viewer.mark()
         # The first vote opens a window, in which the other two meet.
@@ -194,9 +197,9 @@ def test_exclusion_inside_a_batch(stage: Stage) -> None:
         for session, socket, since in zip(both, sockets, marks, strict=True):
             told_of_others(stage, socket, session, feature, since, total, soft=reading == "none")
         mixed[turn] += len(frames) < len(order)
-        if min(mixed) >= 2:
+        if min(mixed) >= 2 or (attempt >= _ORDERS * _TRIES and max(mixed)):
             return
-    if stage.reading("batch_shape") != "frames" and not max(mixed):
+    if merges and not max(mixed):
         raise Inconclusive("votes of two clients never came in one batch, so nothing was seen of exclusion inside one")
 
 

@@ -137,10 +137,9 @@ def test_form(stage: Stage) -> None:
 
 @clause("ERR-02")
 def test_codes(stage: Stage) -> None:
-    """The code is one of the table, or the reading lists others."""
-    if stage.reading("error_codes") == "extended":
-        return
-    known = stage.contract.errors.all
+    """The code is one of the table, or of those that the profile lists."""
+    stage.reading("error_codes")
+    known = stage.contract.errors.all | stage.target.error_codes
     for connection, message in provoked(stage):
         if message.get("code") not in known:
             raise Broken(f"a code among {', '.join(sorted(known))}", f"{message.get('code')!r:.60}", connection)

@@ -47,7 +47,7 @@ def _case(suite: ET.Element, each: ClauseResult) -> str:
     )
     case.set("time", f"{sum(record.duration for record in each.checks):.3f}")
     telling = each.telling
-    text = _clean(explain(telling, each.command, frames=40) if telling is not None else each.reason)
+    text = _clean(explain(telling, each.command, each.clause, frames=40) if telling is not None else each.reason)
     if each.fails:
         said = each.reason if each.stale or telling is None else f"expected {telling.expected}; observed {telling.observed}"
         ET.SubElement(case, "failure", type=str(each.verdict), message=_clean(said)).text = text

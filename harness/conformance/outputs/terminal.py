@@ -54,7 +54,7 @@ def _told(each: ClauseResult) -> list[str]:
     telling = each.telling
     if each.stale or telling is None:
         return [f"{each.clause.id}: {each.reason}"]
-    lines = [explain(telling, each.command)]
+    lines = [explain(telling, each.command, each.clause)]
     if each.known is not None:
         lines.append(f"  known until {each.known.expires}: {each.known.reason}")
     return lines
