@@ -28,6 +28,7 @@ from harness.locust_run import LocustRun, scenario_file, scenario_names
 __all__ = ["Described", "bench", "describe"]
 
 _DEFAULT = "broadcast"
+_THRESHOLDS = "thresholds.toml"  # by this name the analysis finds it in the run folder
 _DESCRIBE_SECONDS = 60.0
 _LEAST_USERS = 50
 
@@ -74,13 +75,26 @@ def bench(words: Sequence[str]) -> int:
         check_option(option, given[option.key])
         options["users" if option.name == "viewers" else option.name] = given[option.key]
     options["reports"] = given["reports"]
+    thresholds = _thresholds(given["thresholds"])
     folder = new_run_folder(given["reports"], shape.name.replace("_", "-"), time.time())
+    if thresholds:
+        (folder / _THRESHOLDS).write_text(thresholds, "utf-8")
     run = LocustRun(file, folder, options, processes=given["processes"], web_port=given["web_port"] if given["web"] else None)
     if given["target"] or shape.own_server:
         return run.execute(given["target"])
     with BundledServer(_size(shape, given), log=RunFolder(folder).server_log) as server:
         print(f"  bundled server at {server.base_url}, process {server.pid}", file=sys.stderr)
         return run.execute(str(server.ready))
+
+
+def _thresholds(path: Path | None) -> str:
+    """The text of a file of thresholds that can be read; empty without one."""
+    if path is None:
+        return ""
+    from harness.analysis.thresholds import read_thresholds  # pandas takes a second to load
+
+    read_thresholds(path)
+    return path.read_text("utf-8")
 
 
 def _size(shape: Described, given: dict[str, Any]) -> ServerSize:
@@ -129,6 +143,7 @@ def _parser(name: str, shape: Described) -> argparse.ArgumentParser:
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="Locust worker processes; 1 runs in one process (default: 1)")
     parser.add_argument("--web", action="store_true", help="open Locust's web UI instead of starting at once")
     parser.add_argument("--web-port", type=int, default=8089, metavar="PORT", help="of Locust's web UI (default: 8089)")
+    parser.add_argument("--thresholds", type=Path, default=None, metavar="FILE", help="judge by these lines too (see `thresholds`)")
     reports = Path(os.environ.get("ROADMAP_REPORTS", "reports"))
     parser.add_argument("--reports", type=Path, default=reports, metavar="DIR", help=f"where run folders are made (default: {reports})")
     return parser

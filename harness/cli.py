@@ -18,6 +18,7 @@ from harness.faults.cli import faults
 from harness.journal import find_run
 from harness.target import doctor as examine
 from harness.target import load_target, write_profile
+from schemas import load_contract
 
 __all__ = ["app", "main"]
 
@@ -101,6 +102,38 @@ def report(
     typer.echo(made.text)
     typer.echo(f"\nreport: {made.page}")
     raise typer.Exit(made.exit_code)
+
+
+@app.command(cls=Configured)
+def compare(
+    base: Annotated[str, typer.Argument(help="a run, or repeats of it separated by commas: folders or names")],
+    new: Annotated[str, typer.Argument(help="what is compared with it, likewise")],
+    reports: Annotated[Path, typer.Option(envvar="ROADMAP_REPORTS", help="where run folders lie")] = Path("reports"),
+) -> None:
+    """Faster, slower, or cannot tell: two runs, or repeats of two builds, figure by figure with confidence intervals.
+
+    Exit codes: 0 nothing got worse, 1 something did, 4 nothing can be told.
+
+    Example: roadmap-harness compare RUN1,RUN2,RUN3 RUN4,RUN5,RUN6
+    """
+    from harness.analysis.compare import compare as weigh
+    from harness.report.compare_text import compare_text
+
+    sides = [[find_run(name.strip(), reports) for name in side.split(",") if name.strip()] for side in (base, new)]
+    found = weigh(*sides)
+    typer.echo(compare_text(found))
+    raise typer.Exit(found.exit_code)
+
+
+@app.command(cls=Configured)
+def thresholds() -> None:
+    """Print the contract's limits as a file of thresholds, to begin one's own with (see `bench --thresholds`).
+
+    Example: roadmap-harness thresholds > gate.toml
+    """
+    from harness.analysis.thresholds import contract_thresholds
+
+    typer.echo(contract_thresholds(load_contract().benchmark), nl=False)
 
 
 @app.command(cls=Configured)

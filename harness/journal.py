@@ -24,7 +24,7 @@ import orjson
 
 from harness.errors import EvidenceLost, JournalFull, RunInvalid, UsageError
 
-__all__ = ["FORMAT", "Journal", "JournalData", "RunFolder", "find_run", "is_run_name", "new_run_folder", "read_journal"]
+__all__ = ["FORMAT", "Journal", "JournalData", "RunFolder", "find_run", "is_run_name", "new_run_folder", "read_journal", "write_whole"]
 
 FORMAT = 1
 """The journal format that this version writes, and the newest that it reads."""
@@ -110,6 +110,13 @@ def _is_run(folder: Path) -> bool:
 def _started(folder: Path) -> tuple[str, int]:
     # Two runs of one second sort by their names' random ends; the later journal decides instead.
     return folder.name.partition("-")[0], RunFolder(folder).journal.stat().st_mtime_ns
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all: whoever reads it meanwhile sees the old one. Raises OSError."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_bytes(data)
+    draft.replace(path)
 
 
 class Journal:

@@ -58,7 +58,8 @@ def health_figures(run: Run, busy_above: float) -> Health:
 
 
 def health_timeline(run: Run) -> pd.DataFrame:
-    """By second: columns at (seconds since the first cast was due, or since the start where none ever was), slip (worst), lag (p99), host_cpu, stall."""
+    """By second: columns at (seconds since the first cast was due, or since the start where none was), slip (worst), lag (p99), host_cpu,
+    stall."""
     columns = ["at", "slip", "lag", "host_cpu", "stall"]
     epoch = run.phases.started if run.phases.epoch is None else run.phases.epoch
     slips = (run.casts["called"] - run.casts["due"]).groupby(np.floor(run.casts["due"] - epoch)).max()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-from harness.analysis import judge_delivery, judge_fleet, judge_latency, judge_ramp, judge_slow
+from harness.analysis import judge_delivery, judge_fleet, judge_latency, judge_overload, judge_ramp, judge_slow
 from harness.analysis.case import Case
 from harness.verdict import Benchmark, Verdict
 
@@ -42,6 +42,10 @@ BENCHMARKS: Mapping[str, Callable[[Case], Benchmark]] = {
     "ramp_leak": judge_ramp.leak,
     "ramp_descriptors": judge_ramp.descriptors,
     "ramp_handshakes": judge_ramp.handshakes,
+    "overload_cap": judge_overload.cap,
+    "overload_counts": judge_overload.counts,
+    "overload_backlog": judge_overload.backlog,
+    "overload_memory": judge_overload.memory,
 }
 
 USUAL = tuple(BENCHMARKS)[:12]

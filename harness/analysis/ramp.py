@@ -117,7 +117,7 @@ def _plateaus(run: Run) -> tuple[Plateau, ...]:
         top = max(top, held)
         if asked == 0:
             came, top = came + top, 0
-        settled = run.target[(run.target["t"] >= until - _SETTLED * (until - begin)) & (run.target["t"] <= until)]
+        settled = run.target[(run.target["t"] >= until - _SETTLED * (until - begin)) & (run.target["t"] < until)]
         found.append(Plateau(int(told["cycle"]), asked, held, begin, until, came, _median(settled, "rss"), _median(settled, "descriptors")))
     return tuple(found)
 
@@ -155,7 +155,7 @@ def _cost(run: Run, plateaus: Sequence[Plateau], asked: int) -> tuple[Slope | No
         return None, "the first cycle did not reach its top"
     # A reading during the handshakes sees their garbage too: only the settled half of each plateau counts.
     first = [p for p in plateaus if p.until <= top.until]
-    rows = [readings[(readings["t"] >= p.until - _SETTLED * (p.until - p.begin)) & (readings["t"] <= p.until)] for p in first]
+    rows = [readings[(readings["t"] >= p.until - _SETTLED * (p.until - p.begin)) & (readings["t"] < p.until)] for p in first]
     times = np.concatenate([row["t"].to_numpy(dtype=float) for row in rows])
     rss = np.concatenate([row["rss"].to_numpy(dtype=float) for row in rows])
     if len(times) < _LEAST_READINGS:

@@ -6,8 +6,7 @@ from a run that was cut short as well.
 
 from __future__ import annotations
 
-import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,13 @@ from harness.analysis.health import Health, health_figures
 from harness.analysis.judge import USUAL, Case, judge, withhold
 from harness.analysis.latency import LatencyFigures, latency_figures
 from harness.analysis.memory import Memory, memory_figures
+from harness.analysis.metrics import metrics_of
 from harness.analysis.run import Parameters, Run, load_run
 from harness.analysis.studies import study_of
+from harness.analysis.thresholds import FILE, read_thresholds, set_aside
 from harness.analysis.throughput import Throughput, throughput_figures
 from harness.analysis.validity import Evidence, Fitness, Reason, reasons_against
-from harness.journal import RunFolder
+from harness.journal import RunFolder, write_whole
 from harness.verdict import Benchmark, Overall, Validity, Verdict, exit_code, overall
 from schemas import load_contract
 
@@ -103,10 +104,6 @@ def assess(folder: Path) -> Assessment:
     study = study_of(run)
     judged = run.header.get("judged") or USUAL
     benchmarks = judge(Case(evidence, memory, limits, contract.close, study), judged)
-    if reasons:
-        benchmarks = tuple(withhold(benchmark) for benchmark in benchmarks)
-    verdicts = [benchmark.verdict for benchmark in benchmarks]
-    verdict = overall(verdicts, validity)
     target = run.header.get("target") or {}
     cut_short = run.footer is None or run.footer.get("reason") != "completed" or run.phases.loss is not None
     summary = Summary(
@@ -117,11 +114,11 @@ def assess(folder: Path) -> Assessment:
         url=str(target.get("ws_url") or target.get("base_url") or ""),
         started=run.phases.started,
         seconds=run.phases.last - run.phases.started,
-        verdict=verdict,
+        verdict=Overall.UNTESTED,
         validity=validity,
-        exit_code=exit_code(verdicts, validity),
+        exit_code=exit_code((), validity),
         cut_short=cut_short,
-        sentence=_sentence(verdict, reasons, benchmarks),
+        sentence="",
         reasons=reasons,
         benchmarks=benchmarks,
         parameters=run.parameters,
@@ -132,16 +129,34 @@ def assess(folder: Path) -> Assessment:
         health=evidence.health,
         study=study,
     )
-    return Assessment(run, fitness, summary)
+    return Assessment(run, fitness, _concluded(summary, Path(folder)))
+
+
+def _concluded(summary: Summary, folder: Path) -> Summary:
+    """The same with its verdict: by the thresholds that lie in the folder, and by the contract unless they say otherwise."""
+    benchmarks = summary.benchmarks
+    file = folder / FILE
+    if file.is_file():
+        thresholds = read_thresholds(file)
+        own = thresholds.judge(metrics_of(summary))
+        benchmarks = (*own, *(benchmarks if thresholds.contract else map(set_aside, benchmarks)))
+    if summary.reasons:
+        benchmarks = tuple(withhold(benchmark) for benchmark in benchmarks)
+    verdicts = [benchmark.verdict for benchmark in benchmarks]
+    verdict = overall(verdicts, summary.validity)
+    return replace(
+        summary,
+        verdict=verdict,
+        exit_code=exit_code(verdicts, summary.validity),
+        sentence=_sentence(verdict, summary.reasons, benchmarks),
+        benchmarks=benchmarks,
+    )
 
 
 def analyse(folder: Path) -> Summary:
     """Judge a run folder and write its verdicts.json, whole or not at all. Raises HarnessError like `assess`."""
     summary = assess(folder).summary
-    path = RunFolder(Path(folder)).verdicts
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(summary.to_json())
-    draft.replace(path)
+    write_whole(RunFolder(Path(folder)).verdicts, summary.to_json())
     return summary
 
 

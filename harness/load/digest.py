@@ -49,6 +49,8 @@ class Digest:
         self._numbers: dict[bytes, int] = {}
         self._type = np.zeros(1024, np.int8)
         self._bad = np.zeros(1024, bool)
+        self._count = np.full(1024, -1, np.int64)
+        self._about = np.full(1024, -1, np.int32)
         self.invalid: list[Invalid] = []
         self.unmatched = ""
         """The newest payload of a vote that no cast of the plan explains, cut short."""
@@ -71,6 +73,8 @@ class Digest:
         if number >= len(self._type):
             self._type = np.concatenate([self._type, np.zeros(number, np.int8)])
             self._bad = np.concatenate([self._bad, np.zeros(number, bool)])
+            self._count = np.concatenate([self._count, np.full(number, -1, np.int64)])
+            self._about = np.concatenate([self._about, np.full(number, -1, np.int32)])
         self._type[number], self._bad[number] = kind, bad
         return number
 
@@ -88,7 +92,10 @@ class Digest:
         n, feature, stamp = self._match(message)
         if n is None and kind == "VOTE_UPDATE" and self._plan is not None:
             self.unmatched = payload[:_EXAMPLE].decode("utf-8", "replace")
-        return self._register(n, feature, stamp, self._index[kind], bad=False)
+        number = self._register(n, feature, stamp, self._index[kind], bad=False)
+        if kind == "VOTE_UPDATE":
+            self._count[number], self._about[number] = message["voteCount"], feature
+        return number
 
     def _broken(self, payload: bytes, text: str, message: object = None) -> int:
         n, feature, stamp = None, -1, 0
@@ -116,6 +123,10 @@ class Digest:
         """Deliveries by message type."""
         counts = np.bincount(self._type[message], minlength=len(self.types))
         return {name: int(number) for name, number in zip(self.types, counts, strict=True) if number}
+
+    def shown(self, message: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """What each delivery shows: the index of its feature in the plan (-1: none of ours) and the number of votes."""
+        return self._about[message], self._count[message]
 
     def is_vote(self, message: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Which deliveries are VOTE_UPDATEs."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -38,6 +38,7 @@ _STALL_PERIOD = 0.02
 _FOLD_PERIOD = 0.1
 _NAP = 0.002
 _SPARE_SLOTS = 64
+_EXAMPLES = 20
 
 
 _OWN_LIMITS = tuple(os.strerror(number).lower() for number in (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS))
@@ -94,6 +95,7 @@ class Station:
         self.watch_end: Callable[[Closed], bool] = lambda end: False  # True: this end is the scenario's own doing
         self.merges = False  # whether the target may merge votes on one feature at any rate
         self._start: PlanStart | None = None
+        self._shown: np.ndarray | None = None
         self._audiences: dict[str, Audience] = {}
         self._ledger, self._digest = self._account(None)
         self._fleet = Fleet(
@@ -221,6 +223,7 @@ class Station:
         self._audiences.clear()
         self._ledger, self._digest = self._account(start)
         self._fleet.forget()
+        self._shown = np.full((len(start.plan.features), self._slots), -1, np.int64) if self.merges else None
         for slot in self._viewers:
             self._ledger.join(slot, 0)
 
@@ -250,6 +253,34 @@ class Station:
             if session.user_id is not None:
                 first.setdefault(session.user_id, session)
         return first
+
+    def compare(self, counts: Mapping[str, int]) -> None:
+        """Hold what each open viewer was last shown against the true number of votes of each feature, and write it down.
+
+        Nothing is asked of whoever cast the last vote on a feature: its session learns that count from the API's answer.
+        """
+        start, shown = self._start, self._shown
+        if start is None or shown is None:
+            return
+        self._fold()
+        plan, slots = start.plan, np.array(self.slots, np.int64)
+        pairs = wrong = unseen = 0
+        examples: list[dict[str, Any]] = []
+        for index, feature in enumerate(plan.features):
+            last = plan.by_feature(feature, plan.offset(plan.count))
+            if feature not in counts or last is None or not len(slots):
+                continue
+            aside = self._audience(last)
+            asked = slots[~np.isin(slots, np.concatenate([aside.excluded, aside.optional]))]
+            seen = shown[index, asked]
+            pairs += len(asked)
+            unseen += int(np.count_nonzero(seen < 0))
+            off = asked[(seen >= 0) & (seen != counts[feature])]
+            wrong += len(off)
+            named = off[: max(0, _EXAMPLES - len(examples))]
+            examples += [{"viewer": self.evidence.viewer(int(slot)), "feature": feature, "shown": int(shown[index, slot]),
+                          "true": counts[feature]} for slot in named]  # fmt: skip
+        self.evidence.record("counts", pairs=pairs, wrong=wrong, unseen=unseen, examples=examples)
 
     @property
     def settled(self) -> bool:
@@ -296,6 +327,10 @@ class Station:
             due = (time.time_ns() - start.epoch) / 1e9 * start.plan.rate
             self._ledger.open(min(max(0, int(due) + 1), start.plan.count))
         n = self._ledger.deliver(batch.slot, batch.message, batch.arrived)
+        if self._shown is not None:
+            feature, count = digest.shown(batch.message)
+            ours = feature >= 0
+            self._shown[feature[ours], batch.slot[ours]] = count[ours]  # in the order of reading: the last one stays
         strangers = (n < 0) & digest.is_vote(batch.message) if start is not None else n < n
         self.evidence.on_batch(
             batch,

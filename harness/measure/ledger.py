@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 __all__ = ["Audience", "Finding", "Ledger", "Settled", "Totals"]
 
+_ONE_BATCH = 5_000_000  # ns: the frames of one batch, for its last voter and for the others, are stamped one after the other
 _FOREVER = np.iinfo(np.int64).max
 _NOBODY: NDArray[np.int32] = np.empty(0, np.int32)
 
@@ -79,7 +80,8 @@ class Ledger:
     `due(n)` is the plan's time of cast n and `audience(n)` whom it concerns specially. `patience`, `linger` and `horizon` are ns:
     how long a socket must have stayed to be owed a broadcast, how long a complete row waits for duplicates, and how long an
     incomplete one waits for the missing. `merges_every` is the number of casts between two on the same feature where the target
-    may merge them (above its cap of broadcasts), else 0.
+    may merge them (above its cap of broadcasts), else 0. Where it may merge, a socket that got a later broadcast of the same feature has
+    what it is owed: the count.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class Ledger:
         self._messages = 0
         self._settled_incomplete: dict[int, int] = {}
         self._late: dict[int, int] = {}
+        self._feature: dict[int, int] = {}  # by the place in the cycle of casts, where votes may be merged
         self.totals = Totals()
 
     def _allocate(self, rows: int) -> None:
@@ -150,6 +153,8 @@ class Ledger:
             row = n - self._base
             if self._stamp[row] == 0 or stamp < self._stamp[row]:
                 self._stamp[row] = stamp
+            if self._merges_every:
+                self._feature[n % self._merges_every] = feature
         return number
 
     def open(self, until: int) -> None:
@@ -228,7 +233,17 @@ class Ledger:
 
     def _missing(self, n: int) -> int:
         must, _ = self._masks(n)
-        return int(np.count_nonzero(must & (self._counts[n - self._base] == 0)))
+        return 0 if self._carrier(n) is not None else int(np.count_nonzero(self._absent(n, must)))
+
+    def _absent(self, n: int, must: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which of the slots that must have broadcast n have it not, nor one that came after it where it may be merged."""
+        row = n - self._base
+        absent: NDArray[np.bool_] = must & (self._counts[row] == 0)
+        feature = self._feature.get(n % self._merges_every, -1) if self._merges_every else -1
+        if feature >= 0:
+            # A vote that has no broadcast may also have overtaken, on its way, one that was cast before it and carried it.
+            absent &= self._latest[feature] + _ONE_BATCH < (self._stamp[row] or self._due(n))
+        return absent
 
     def settle(self, now: int, *, final: bool = False) -> tuple[list[Settled], list[Finding]]:
         """Close the books on rows whose time has come, in order; on all of them when `final`."""
@@ -254,7 +269,7 @@ class Ledger:
         if carrier is not None:
             return Settled(n, None, None, None, 0, 0, 0, 0, 0, 0, carrier)
         must, must_not = self._masks(n)
-        lost = np.flatnonzero(must & (counts == 0))
+        lost = np.flatnonzero(self._absent(n, must))
         expected = int(np.count_nonzero(must))
         doubled = np.flatnonzero(counts > 1)
         misdirected = np.flatnonzero(must_not & (counts > 0))

@@ -127,9 +127,8 @@ def _share(axes: Axes, cell: CellFigures, end: float, latest: float) -> None:
         axes.step([0.0, *at, end], [0.0, *(share * 100), level * 100], where="post", color=colour, linewidth=width, linestyle=style)
     if latest < end:
         axes.axvline(latest, color=LIMIT, linewidth=1.0, linestyle=(0, (4, 3)))
-        axes.annotate(
-            f"contract: {latest:g} s", (latest, 0.0), xytext=(-3, 3), textcoords="offset points", color=LIMIT, fontsize=SMALL, ha="right"
-        )
+        axes.annotate(f"contract: {latest:g} s", (latest, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 1),
+                      textcoords="offset points", color=LIMIT, fontsize=SMALL - 0.5, ha="center", va="bottom")  # fmt: skip
     axes.set_ylim(0.0, 109.0)
     axes.yaxis.set_major_locator(FixedLocator([0, 50, 100]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
@@ -177,6 +176,8 @@ def _trouble(cell: CellFigures) -> bool:
 
 def _fate(cell: CellFigures) -> str:
     """What became of this crowd, in a few words."""
+    if cell.cell.healed is None and cell.given_up < cell.cell.clients:
+        return f"{cell.cell.clients - cell.given_up:,} of {cell.cell.clients:,} still connected"
     if cell.cell.healed is None and len(cell.attempts):
         return f"given up after {plain(words.time(float(cell.attempts.max())))}"
     if not cell.given_up:

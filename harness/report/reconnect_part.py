@@ -163,6 +163,9 @@ def _box(figures: CellFigures, latest: float) -> Box:
     cell = figures.cell
     waits = figures.waits[np.isfinite(figures.waits)]
     attempts = f"{words.count(len(figures.attempts))} sockets opened, {rate(figures.peak)} at the peak"
+    held = cell.clients - figures.given_up
+    if cell.healed is None and held:
+        return Box(f"{words.count(held)} of {words.count(cell.clients)} still connected", attempts, "mixed")
     if cell.healed is None:
         return Box(f"given up after {words.time(_last(figures))}", f"{attempts}, all with a dead session", "mixed")
     if figures.given_up == 0:

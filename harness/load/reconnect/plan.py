@@ -31,6 +31,7 @@ CAUSES = {
 }
 """Why the clients lose the server, in the order in which they are tried."""
 
+_SPAWN_RATE = 100  # of Locust's own users, who only stand for the clients
 _ENDLESS = frozenset({"expired"})
 _OUTAGES = "4"  # between two attempts of each model: one that ends in the moment of an attempt is a race, and reads as chance
 
@@ -140,7 +141,6 @@ SHAPE = Shape(
         Option("outages", _OUTAGES, "seconds until the server is back, separated by commas; the full study is 0.5,3,10,40"),
         Option("time-scale", 1.0, "times every duration of the clients and of the server that the study starts; not the outages", 1e-9),
     ),
-    defaults={"spawn-rate": float(load_contract().benchmark.connections)},
     judged=(),
     casts=False,
     own_server=True,
@@ -156,5 +156,4 @@ def add_arguments(parser: Any) -> None:
         parser.add_argument(f"--{option.name}", type=type(option.default), default=option.default, help=option.help)
     parser.add_argument("--reports", default=os.environ.get("ROADMAP_REPORTS", "reports"), help="where run folders are made")
     parser.add_argument("--run-folder", default="", include_in_web_ui=False, help="an existing folder for this run, without a journal")
-    connections = load_contract().benchmark.connections
-    parser.set_defaults(num_users=connections, spawn_rate=connections)
+    parser.set_defaults(num_users=load_contract().benchmark.connections, spawn_rate=_SPAWN_RATE)

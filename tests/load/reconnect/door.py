@@ -181,9 +181,11 @@ class Pen:
     clients: Sequence[ReconnectingClient]
     page: Page = field(default_factory=lambda: Page(pong_every=1e6, patience=1e5))
     now: float = 1000.0
+    route: Route | None = None
+    """Elsewhere than to the door."""
 
     def __post_init__(self) -> None:
-        route = Route.to(f"ws://127.0.0.1:{self.door.port}/ws", None)
+        route = self.route or Route.to(f"ws://127.0.0.1:{self.door.port}/ws", None)
         self.notes = Notes(0, lambda at: at)
         self._records: list[dict[str, Any]] = []
         self.swarm = Swarm(

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import random
+import socket
+import ssl
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+import trustme
 
+from harness.load.reconnect.dialer import Route
 from harness.load.reconnect.sitting import Sitter
 from harness.load.reconnect.swarm import Page
 from harness.measure.backoff import CLIENT_MODELS, Fate, client_model, foretell, rng_of
+from harness.net.frames import CLOSE, TEXT, close_payload, encode
 from schemas import load_contract
 from tests.load.reconnect.door import Door, Pen
+from tests.net.peers import Peer, upgraded
 
 RULES, CODES = load_contract().client, load_contract().close
 DROPPED = 1006
@@ -148,3 +154,29 @@ def test_a_late_round_is_written_down_as_our_own_lateness(door: Door) -> None:
         pen.settle(lambda: pen.swarm.holding == 1, "the client to be back")
         row = pen.attempts[-1]
         assert row["started"] - row["planned"] == pytest.approx(0.25, abs=1e-6)
+
+
+def route(peer: Peer, tls: ssl.SSLContext) -> Route:
+    return Route.to(peer.url, tls)
+
+
+def test_over_tls_a_client_answers_pings_and_is_told_of_its_loss() -> None:
+    authority = trustme.CA()
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(server_side)
+    client_side = ssl.create_default_context()
+    authority.configure_trust(client_side)
+    heard: list[bytes] = []
+
+    def script(sock: socket.socket) -> None:
+        sock.sendall(encode(TEXT, b'{"type":"PING"}', masked=False))
+        heard.append(sock.recv(1024))
+        sock.sendall(encode(CLOSE, close_payload(CODES.going_away), masked=False))
+
+    with upgraded(script, server_side) as peer, Door() as door, Pen(door, crowd("contract", 1), route=route(peer, client_side)) as pen:
+        pen.swarm.arrive([pen.now])
+        pen.swarm.loyal = True
+        pen.settle(lambda: pen.swarm.bereft, "the loss")
+        assert [row["outcome"] for row in pen.attempts] == ["opened"]
+        assert [row["code"] for row in pen.losses] == [CODES.going_away]
+    assert len(heard[0]) == 6 + len(b'{"type":"PONG"}')
