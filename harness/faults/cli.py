@@ -31,7 +31,7 @@ def faults(
     clause: Annotated[list[str] | None, typer.Option(help="try the faults of this clause, such as 'HB-*'; may be repeated")] = None,
     own: Annotated[bool, typer.Option("--own", help="each fault against its own clause alone: minutes in place of half an hour")] = False,
     time_scale: Annotated[float, typer.Option(help="all durations of the contract times this, on every server")] = 0.1,
-    jobs: Annotated[int, typer.Option(min=1, help="servers at once; their waits are idle")] = 12,
+    jobs: Annotated[int, typer.Option(min=1, help="servers at once; their waits are idle")] = 16,
     side_by_side: Annotated[int, typer.Option(min=1, help="active checks at once on one server")] = 4,
     patience: Annotated[float, typer.Option(min=1, help="seconds after which the checks of one server count as hung")] = 300.0,
     second_look: Annotated[int, typer.Option(min=0, help="how often a row that is not right is tried again, a few at once")] = 1,

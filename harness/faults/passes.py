@@ -12,6 +12,7 @@ from pathlib import Path
 
 from harness.conformance.passes import Passed, pytest_arguments, pytest_environment
 from harness.conformance.plugin import PROGRESS
+from harness.faults.warm import run_checks
 
 __all__ = ["WarmPasses"]
 
@@ -25,15 +26,13 @@ class WarmPasses:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a library that starts threads when it is loaded cannot be forked
         self._most = most
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["harness.faults.warm", "harness.cli"])
+        self._context.set_forkserver_preload(["harness.faults.loaded", "harness.faults.warm", "harness.cli"])
         self._lock = threading.Lock()
 
     def __call__(
         self, arguments: Sequence[str], paths: Sequence[Path], folder: Path, name: str, seconds: float, progress: Callable[[str], None]
     ) -> Passed:
         """As run_pass, but progress comes when all is over."""
-        from harness.faults.warm import run_checks
-
         log = folder / f"pytest-{name}.log"
         words = pytest_arguments(arguments, paths, folder)
         process = self._context.Process(target=run_checks, args=(words, pytest_environment(), str(log)), daemon=True)

@@ -7,7 +7,7 @@ have ended and the machine is quiet; which attempt counts is told.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from schemas import load_clauses
 
 __all__ = ["run_matrix"]
 
+_MOST_DOUBTFUL = 0.5  # of all servers: more is no accident, and a second look would take as long as the first
 Progress = Callable[[int, int, str], None]
 """Called with (servers done, servers in all, what was just found, in words)."""
 
@@ -37,25 +38,22 @@ def run_matrix(plan: Plan, folder: Path, progress: Progress = lambda _done, _all
     with Servers(folder / "servers") as servers:
         servers.seed(SMALL.arguments)
         bench = Bench(servers, passes, folder, plan.time_scale, plan.side_by_side)
-        found = _tried(bench, plan.trials(), plan.jobs, progress)
-        sound = {row.rigs[0]: row for row in found.get(SOUND, [])}
-        judged: dict[str, Judged] = {}
-        for fault in plan.faults:
-            judged[fault.name] = _judged(fault, found[fault.name], sound)
-            if judged[fault.name].right:
-                bench.forget(fault.name)
+        trials = plan.trials()
+        rows = _tried(bench, trials, plan.jobs, progress)
+        matrix = _matrix(plan, rows, time.monotonic() - began)
         for attempt in range(2, plan.second_look + 2):
-            doubtful = [each.fault for each in judged.values() if not each.right]
-            again = [replace(trial, attempt=attempt) for fault in doubtful for trial in plan.of(fault)]
-            if not again or len(doubtful) > len(plan.faults) / 2:
-                break  # half of them wrong is no accident
-            seen_again = _tried(bench, again, max(1, plan.jobs // 4), progress)
-            for fault in doubtful:
-                judged[fault.name] = _judged(fault, seen_again[fault.name], sound)
-    return Matrix(tuple(sound.values()), tuple(judged.values()), time.monotonic() - began, plan.own_only, plan.time_scale)
+            doubtful = {each.fault.name for each in matrix.wrong} | ({SOUND} if matrix.unclean else set())
+            for name in rows.keys() - doubtful:
+                bench.forget(name)
+            if not doubtful or len(doubtful) > _MOST_DOUBTFUL * len(rows):
+                break
+            again = [replace(trial, attempt=attempt) for trial in trials if trial.name in doubtful]
+            rows |= _tried(bench, again, max(1, plan.jobs // 4), progress)
+            matrix = _matrix(plan, rows, time.monotonic() - began)
+    return matrix
 
 
-def _tried(bench: Bench, trials: Sequence[Trial], jobs: int, progress: Progress) -> Mapping[str, list[Row]]:
+def _tried(bench: Bench, trials: Sequence[Trial], jobs: int, progress: Progress) -> dict[str, list[Row]]:
     """Rows by server."""
     found: dict[str, list[Row]] = {}
     done = 0
@@ -85,7 +83,13 @@ def _in_words(trial: Trial, row: Row) -> str:
     return f"{row.name}{again}: {fault.clause} {own.verdict}" if own is not None else f"{row.name} ({trial.rig.name}{again})"
 
 
-def _judged(fault: Fault, rows: Iterable[Row], sound: Mapping[str, Row]) -> Judged:
+def _matrix(plan: Plan, rows: Mapping[str, Sequence[Row]], seconds: float) -> Matrix:
+    sound = {row.rigs[0]: row for row in rows.get(SOUND, ())}
+    judged = tuple(_judged(fault, rows[fault.name], sound) for fault in plan.faults)
+    return Matrix(tuple(sound.values()), judged, seconds, plan.own_only, plan.time_scale)
+
+
+def _judged(fault: Fault, rows: Sequence[Row], sound: Mapping[str, Row]) -> Judged:
     """The rows of one fault as one, judged by the sound rows that were set up alike."""
     seen: dict[str, Seen] = {}
     expected: dict[str, Seen] = {}

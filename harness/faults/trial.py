@@ -59,7 +59,12 @@ class Bench:
             arguments += ["--fault", trial.fault.name]
         served = self.servers.start(label, arguments, secure=trial.rig.secure)
         try:
-            options = GateOptions(side_by_side=self.side_by_side, capacity="yes" if trial.rig.capacity else "no", preflight=False)
+            options = GateOptions(
+                side_by_side=self.side_by_side,
+                confirm=trial.fault is None or trial.attempt > 1,  # the first time a faulty server shall be broken, and waits are long
+                capacity="yes" if trial.rig.capacity else "no",
+                preflight=False,
+            )
             run_gate(str(served.target), Selection(clauses=trial.clauses), folder, options, run=self.passes)
             data = json.loads((folder / RESULT).read_bytes())
         finally:

@@ -11,6 +11,7 @@ from aiohttp import web
 from schemas import load_contract
 from server_under_test.connection import Connection, State
 from server_under_test.faults.assembly import Assembly, FaultyApi, FaultyHub
+from server_under_test.faults.reach import BROADCASTS, broken
 from server_under_test.faults.room import Room
 from server_under_test.frames import Message, close_frame
 from server_under_test.ratelimit import RepeatOffence
@@ -188,7 +189,7 @@ class MutedByDepartures(FaultyHub):
         super().deliver(frame, () if self.clock() < self._muted_until else receivers)
 
 
-@ROOM.fault("CLS-09", {"*": MUTED})
+@ROOM.fault("CLS-09", broken(BROADCASTS, MUTED))
 class ResetMutesAll(MutedByDepartures):
     """When a client leaves by a reset, nobody is told of anything for a while."""
 
@@ -196,7 +197,7 @@ class ResetMutesAll(MutedByDepartures):
         return True
 
 
-@ROOM.fault("CLS-09", {"*": MUTED})
+@ROOM.fault("CLS-09", broken(BROADCASTS, MUTED))
 class CutInMidFrameMutesAll(MutedByDepartures):
     """When a client leaves in the middle of a frame, nobody is told of anything for a while."""
 

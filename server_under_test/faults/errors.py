@@ -11,6 +11,7 @@ import orjson
 from schemas import load_contract
 from server_under_test.faults.assembly import FaultyConnection
 from server_under_test.faults.frames import reworded
+from server_under_test.faults.reach import REPLIES, SOCKETS, broken
 from server_under_test.faults.room import Room
 from server_under_test.frames import TOO_BIG, Opcode, encode
 from server_under_test.messages import Composer, Unreadable
@@ -75,7 +76,7 @@ class RateErrorInLowerCase(FaultyConnection):
 # ---- who gets it
 
 
-@ROOM.fault("ERR-03", {"*": ASTRAY})
+@ROOM.fault("ERR-03", broken(REPLIES, ASTRAY))
 class ErrorToEveryone(FaultyConnection):
     """An ERROR goes to every open socket."""
 
@@ -85,7 +86,7 @@ class ErrorToEveryone(FaultyConnection):
             connection.send(frame)
 
 
-@ROOM.fault("ERR-03", {"*": ASTRAY})
+@ROOM.fault("ERR-03", broken(REPLIES, ASTRAY))
 class ErrorToAllTabs(FaultyConnection):
     """An ERROR goes to every socket of the offender's session."""
 
@@ -257,7 +258,7 @@ class DropsEveryone(FaultyConnection):
             connection.cut_off()
 
 
-@ROOM.fault("ERR-12", {"*": DROPPED})
+@ROOM.fault("ERR-12", broken(SOCKETS, DROPPED))
 class HugeTextDropsEveryone(DropsEveryone):
     """A message above the size limit ends all connections."""
 
@@ -267,7 +268,7 @@ class HugeTextDropsEveryone(DropsEveryone):
             self.drop_everyone()
 
 
-@ROOM.fault("ERR-12", {"*": DROPPED})
+@ROOM.fault("ERR-12", broken(SOCKETS, DROPPED))
 class SurrogateDropsEveryone(DropsEveryone):
     """A message with an escaped lone surrogate ends all connections."""
 
@@ -277,7 +278,7 @@ class SurrogateDropsEveryone(DropsEveryone):
         super().receive_text(text)
 
 
-@ROOM.fault("ERR-12", {"*": "while the server stands still nothing is answered"})
+@ROOM.fault("ERR-12", broken(SOCKETS, "while the server stands still nothing is answered"))
 class ManyIdsStallServer(FaultyConnection):
     """A SUBSCRIBE with more ids than permitted brings the whole server to a standstill for a while."""
 

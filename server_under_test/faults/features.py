@@ -239,7 +239,7 @@ class RefusedEditAnnounced(FaultyApi):
 
 # ---- FEATURE_CREATED
 
-CREATED = {"FCRE-*": NOT_TOLD, "SEC-06": NOT_TOLD}
+CREATED = {"FCRE-*": NOT_TOLD, "SEC-0[67]": NOT_TOLD}
 
 
 @ROOM.fault("FCRE-01", CREATED)

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from server_under_test.connection import Connection
 from server_under_test.faults.assembly import FaultyApi
+from server_under_test.faults.reach import VOTES, broken
 from server_under_test.faults.room import Room
 from server_under_test.frames import CONTROL_LIMIT, RESERVED, Decoder, Message, Opcode, Violation, encode
 from server_under_test.messages import Composer
@@ -23,7 +24,7 @@ ROOM = Room()
 
 UNREAD_VOTES = "votes are told of in frames that cannot be read"
 UNREAD_ERRORS = "the ERROR cannot be read"
-VOTES = {"*": UNREAD_VOTES}
+UNREAD = {"HS-14": "the frame may be the first on a socket", "GEN-0[4567]": UNREAD_VOTES, **broken(VOTES, UNREAD_VOTES)}
 ERRORS = {"ERR-*": UNREAD_ERRORS, "RATE-*": UNREAD_ERRORS, "SUB-0[78]": UNREAD_ERRORS, "SEC-02": UNREAD_ERRORS, "HB-13": UNREAD_ERRORS}
 HOUR_MS: Final = 3_600_000
 UNSUPPORTED = 1003  # RFC 6455 section 7.4.1
@@ -38,7 +39,7 @@ def reworded(message: Mapping[str, object], kind: str, change: Callable[[dict[st
     return copy
 
 
-@ROOM.fault("GEN-01", VOTES)
+@ROOM.fault("GEN-01", UNREAD)
 class VotesAsBinary(Composer):
     """VOTE_UPDATE comes in binary frames."""
 
@@ -77,7 +78,7 @@ class NoticeWithErrors(Connection):
         self.send(self.hub.composer.frame({"type": "NOTICE"}))
 
 
-@ROOM.fault("GEN-02", {"*": "no check knows an update by this name"})
+@ROOM.fault("GEN-02", {**UNREAD, **broken(VOTES, "no check knows an update by this name")})
 class VotesInLowerCase(Composer):
     """VOTE_UPDATE is called vote_update."""
 

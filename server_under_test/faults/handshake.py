@@ -16,6 +16,7 @@ from server_under_test.auth import CookieJar
 from server_under_test.connection import Connection
 from server_under_test.errors import ApiError
 from server_under_test.faults.assembly import FaultyApi, FaultyHub
+from server_under_test.faults.reach import SESSIONS, broken
 from server_under_test.faults.room import Room
 from server_under_test.frames import Message, Opcode, close_frame, encode
 from server_under_test.gate import Gate
@@ -268,7 +269,7 @@ class GreetedThenRefused(FaultyApi):
         return await super()._socket(request)
 
 
-@ROOM.fault("HS-10", {"*": SHARED})
+@ROOM.fault("HS-10", broken(SESSIONS, SHARED))
 class OneSocketASession(FaultyHub):
     """A second tab ends the first."""
 
@@ -286,7 +287,7 @@ class DeafSecondTab(Connection):
     deaf = False
 
 
-@ROOM.fault("HS-10", {"*": SHARED}, besides=(DeafSecondTab,))
+@ROOM.fault("HS-10", broken(SESSIONS, SHARED), besides=(DeafSecondTab,))
 class SecondTabUnserved(FaultyHub):
     """A second tab opens, and whatever its client sends is ignored."""
 

@@ -25,7 +25,11 @@ def crowded(hub: Hub) -> bool:
     return hub.connections >= CROWD * hub.limits.connections
 
 
-@ROOM.fault("PERF-01", {"LIM-03": "the one vote may be among the late ones"}, needs=("capacity", "load"))
+@ROOM.fault(
+    "PERF-01",
+    {"LIM-03": "the one vote may be among the late ones", "PERF-03": "what comes so late may seem lost"},
+    needs=("capacity", "load"),
+)
 class TailLateInACrowd(CountsVotes):
     """In a crowd every twentieth vote is told of later than the contract allows."""
 

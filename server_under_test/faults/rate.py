@@ -9,6 +9,7 @@ from typing import Any
 from server_under_test.batcher import Ballot, Batcher, VoteBatch
 from server_under_test.connection import Connection
 from server_under_test.faults.assembly import FaultyConnection, FaultyHub, TracksThrottling
+from server_under_test.faults.reach import REPLIES, broken
 from server_under_test.faults.room import Room
 from server_under_test.messages import ClientMessage
 from server_under_test.ratelimit import RepeatOffence, SlidingWindow
@@ -54,7 +55,7 @@ class NoAllowance(SlidingWindow):
         return True
 
 
-@ROOM.fault("RATE-02", {"RATE-0[3579]": UNLIMITED, "RATE-1[23]": UNLIMITED})
+@ROOM.fault("RATE-02", {"RATE-0[35679]": UNLIMITED, "RATE-1[234]": UNLIMITED})
 class AllowanceOneTooLarge(SlidingWindow):
     """One message more than the allowance is heard."""
 
@@ -114,7 +115,7 @@ class ThrottledForThreeWindows(SlidingWindow):
         return heard
 
 
-@ROOM.fault("RATE-06", {"*": SHARED})
+@ROOM.fault("RATE-06", broken(REPLIES, SHARED))
 class OneAllowanceForAll(FaultyHub):
     """All connections share one allowance."""
 
@@ -134,7 +135,7 @@ class SharesWithUser(FaultyConnection):
         super().limited(message)
 
 
-@ROOM.fault("RATE-06", {"*": SHARED}, besides=(SharesWithUser,))
+@ROOM.fault("RATE-06", broken(REPLIES, SHARED), besides=(SharesWithUser,))
 class OneAllowanceAUser(FaultyHub):
     """The connections of one user share one allowance."""
 

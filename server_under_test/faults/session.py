@@ -82,7 +82,7 @@ class EndsAtALook(FaultyConnection):
 
 @ROOM.fault(
     "SEC-03",
-    {"SEC-05": "the other session ends by itself", "SEC-0[14]": "the session ends by itself", "VOTE-15": "its sockets may be that old"},
+    {"SEC-05": "the other session ends by itself", "SEC-0[147]": "the session ends by itself", "VOTE-15": "its sockets may be that old"},
 )
 class ValidSessionEndsAtFirstLook(EndsAtALook):
     """A session that stands is ended when it is looked at."""

@@ -10,6 +10,7 @@ from schemas import load_contract
 from server_under_test.batcher import Ballot, FeatureEvent, Kind, VoteBatch
 from server_under_test.connection import Connection
 from server_under_test.faults.assembly import FaultyConnection, FaultyHub
+from server_under_test.faults.reach import BROADCASTS, broken
 from server_under_test.faults.room import Room
 from server_under_test.identity import Identity
 
@@ -44,7 +45,7 @@ class SubscribeAnsweredWithCounts(FaultyConnection):
             self.send(self.hub.composer.vote_update(self.hub.now_ms(), feature_id, 0, self.identity.user_id, add))
 
 
-@ROOM.fault("SUB-02", {"SUB-*": UNHEARD, "UNS-*": UNHEARD, "RATE-07": UNHEARD})
+@ROOM.fault("SUB-02", {"SUB-*": UNHEARD, "UNS-*": UNHEARD, "RATE-07": UNHEARD, "RATE-12": UNHEARD})
 class SubscriberHearsNothing(FaultyConnection):
     """After SUBSCRIBE a client is told of no feature at all."""
 
@@ -74,7 +75,7 @@ class SubscriberMissesEdits(FaultyHub):
             super().send_event(event)
 
 
-@ROOM.fault("SUB-03", {"SUB-*": UNFILTERED, "UNS-*": UNFILTERED})
+@ROOM.fault("SUB-03", {"SUB-*": UNFILTERED, "UNS-*": UNFILTERED, "RATE-07": UNFILTERED})
 class FilterActsOnce(FaultyHub):
     """A subscription keeps the first vote on another feature away and none after it."""
 
@@ -118,7 +119,7 @@ class EditsUnfiltered(FaultyHub):
             super().send_event(event)
 
 
-@ROOM.fault("SUB-04", {"*": "most sockets of the checks never subscribe"})
+@ROOM.fault("SUB-04", broken(BROADCASTS, "most sockets of the checks never subscribe"))
 class SilentUntilSubscribed(FaultyHub):
     """A client that never subscribed is told of no feature."""
 
@@ -189,7 +190,7 @@ class TooManyCalledInvalid(FaultyConnection):
         self.send_error(self.hub.errors.invalid_message, "Too many features.")
 
 
-@ROOM.fault("SUB-07", {"ERR-12": "it subscribes to very many ids"})
+@ROOM.fault("SUB-07", {"ERR-12": "it subscribes to very many ids", "SUB-08": "nothing is left of the connection"})
 class TooManyCloses(FaultyConnection):
     """Too many subscriptions end the connection."""
 
@@ -197,7 +198,7 @@ class TooManyCloses(FaultyConnection):
         self.close(self.hub.codes.policy_violation, "too many features")
 
 
-@ROOM.fault("SUB-10", {"*": "checks with sockets of the same session subscribe each other"})
+@ROOM.fault("SUB-10", broken(BROADCASTS, "checks with sockets of the same session subscribe each other"))
 class SubscriptionOfWholeSession(FaultyConnection):
     """SUBSCRIBE acts on every socket of the session."""
 
@@ -207,7 +208,7 @@ class SubscriptionOfWholeSession(FaultyConnection):
             connection.watched = self.watched
 
 
-@ROOM.fault("SUB-10", {"*": "a later check with the same session inherits what an earlier one asked for"})
+@ROOM.fault("SUB-10", broken(BROADCASTS, "a later check with the same session inherits what an earlier one asked for"))
 class SubscriptionOutlivesConnection(FaultyHub):
     """The next connection of a session begins with what the last one watched."""
 

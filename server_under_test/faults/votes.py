@@ -11,6 +11,7 @@ from server_under_test.batcher import Ballot, VoteBatch
 from server_under_test.connection import Connection
 from server_under_test.faults.assembly import FaultyApi, FaultyHub
 from server_under_test.faults.frames import reworded
+from server_under_test.faults.reach import VOTES, broken
 from server_under_test.faults.refusals import VOTE, after_refusal
 from server_under_test.faults.room import Room
 from server_under_test.identity import Identity
@@ -39,7 +40,7 @@ class LeavesOut(FaultyHub):
         return (one for one in super().without_voter(viewers, ballot) if not self.leaves_out(one, ballot))
 
 
-@ROOM.fault("VOTE-01", {"*": FENCED})
+@ROOM.fault("VOTE-01", broken(VOTES, FENCED))
 class AddsUnannounced(LeavesOut):
     """Votes are announced to nobody; withdrawals are."""
 
@@ -47,7 +48,7 @@ class AddsUnannounced(LeavesOut):
         return ballot.action == load_contract().messages.vote_actions[0]
 
 
-@ROOM.fault("VOTE-01", {"*": FENCED})
+@ROOM.fault("VOTE-01", broken(VOTES, FENCED))
 class SecondTabUntold(LeavesOut):
     """Only the first socket of each session is told of votes."""
 
@@ -75,7 +76,7 @@ class RemembersDepartures(LeavesOut):
         super().leave(connection)
 
 
-@ROOM.fault("VOTE-01", {"*": FENCED})
+@ROOM.fault("VOTE-01", broken(VOTES, FENCED))
 class UntoldAfterReconnect(RemembersDepartures):
     """A session that comes back is not told of votes any more."""
 
@@ -83,7 +84,7 @@ class UntoldAfterReconnect(RemembersDepartures):
         return id(connection) in self.returned
 
 
-@ROOM.fault("VOTE-01", {"*": FENCED})
+@ROOM.fault("VOTE-01", broken(VOTES, FENCED))
 class AddCalledRemove(Composer):
     """Every vote is announced as a withdrawal."""
 
@@ -92,7 +93,7 @@ class AddCalledRemove(Composer):
         return super().frame(reworded(message, "VOTE_UPDATE", lambda vote: vote.update(action=remove)))
 
 
-@ROOM.fault("VOTE-02", {"*": FENCED})
+@ROOM.fault("VOTE-02", broken(VOTES, FENCED))
 class RemovesUnannounced(LeavesOut):
     """Withdrawals are announced to nobody; votes are."""
 
@@ -100,7 +101,7 @@ class RemovesUnannounced(LeavesOut):
         return ballot.action == load_contract().messages.vote_actions[1]
 
 
-@ROOM.fault("VOTE-02", {"*": FENCED})
+@ROOM.fault("VOTE-02", broken(VOTES, FENCED))
 class RemoveCalledAdd(Composer):
     """Every withdrawal is announced as a vote."""
 
@@ -193,7 +194,7 @@ class WithdrawerTold(FaultyHub):
         return super().is_voter(connection, ballot) and ballot.action == load_contract().messages.vote_actions[0]
 
 
-@ROOM.fault("VOTE-08", {"*": FENCED})
+@ROOM.fault("VOTE-08", broken(VOTES, FENCED))
 class VotesLate(FaultyHub):
     """VOTE_UPDATE is sent half as long again after the vote as the contract allows."""
 
@@ -256,7 +257,7 @@ class TwiceAfterReconnect(RemembersDepartures):
                 yield one
 
 
-@ROOM.fault("VOTE-12", {"*": "most votes of the checks are by users without a socket"})
+@ROOM.fault("VOTE-12", broken(VOTES, "most votes of the checks are by users without a socket"))
 class VoterWithoutSocketUnheard(FaultyHub):
     """A vote by a user who has no socket open is not announced."""
 
@@ -265,7 +266,9 @@ class VoterWithoutSocketUnheard(FaultyHub):
             super().send_votes(batch)
 
 
-@ROOM.fault("VOTE-13", {"VOTE-15": "one of its viewers is an administrator", "*": "administrators' sockets are told of no votes"})
+@ROOM.fault(
+    "VOTE-13", {"VOTE-15": "one of its viewers is an administrator", "SUB-11": "its subscriber is one", "SEC-07": "its witness is one"}
+)
 class AdminsUntoldOfVotes(LeavesOut):
     """Administrators are not told of votes."""
 
@@ -273,7 +276,7 @@ class AdminsUntoldOfVotes(LeavesOut):
         return connection.identity.admin
 
 
-@ROOM.fault("VOTE-13", {"*": FENCED})
+@ROOM.fault("VOTE-13", broken(VOTES, FENCED))
 class OnlyAdminsToldOfVotes(LeavesOut):
     """Nobody but administrators is told of votes."""
 

@@ -28,7 +28,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
     """faults.json of one run; the servers and the checks are children of that process, and none of them is left."""
     out = tmp_path_factory.mktemp("faults")
     done = subprocess.run(
-        [sys.executable, "-m", "harness.cli", "faults", "--own", "--out", str(out)],
+        [str(Path(sys.executable).with_name("roadmap-harness")), "faults", "--own", "--out", str(out)],
         env={name: value for name, value in os.environ.items() if not name.startswith(_NOT_THEIRS)},
         capture_output=True,
         text=True,

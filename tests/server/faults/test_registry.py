@@ -40,7 +40,6 @@ def test_a_fault_says_what_it_does_and_what_follows_from_it(fault: Fault) -> Non
     for pattern, reason in fault.follows.items():
         matched = [clause for clause in load_clauses() if fnmatchcase(clause, pattern)]
         assert matched, f"{pattern} is no clause"
-        assert matched != [fault.clause], f"{pattern} is its own clause"
         assert len(reason.split()) > 2, f"{pattern} has no reason"
     assert fault.clause not in fault.also
     assert all(fault.reason(clause) for clause in fault.also)
