@@ -184,7 +184,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser(options: Sequence[_Option]) -> _Parser:
     parser = _Parser(
-        prog="server_under_test",
+        prog="roadmap-harness serve",
         description="A server that keeps the Real-Time Roadmap Updates contract.",
         epilog=f"Every flag that takes a value, but --fault, is also a variable: {PREFIX}HEARTBEAT_INTERVAL for --heartbeat-interval. "
         f"{PREFIX}SECRET is the cookie secret, {PREFIX}PASSWORD the password of the accounts of a new database; "
