@@ -1,6 +1,6 @@
 """How truthful the instrument is: a real run against a server whose mishaps and delays are known, and what the run reported of them.
 
-    python -m benchmarks.truth [--viewers 200] [--rate 50] [--duration 20] [--processes 1] [--json FILE]
+    python -m benchmarks.truth [--viewers 200] [--rate 50] [--duration 20] [--processes 1] [--tls] [--json FILE]
 
 Losses, duplicates, reorderings and misdirections must be reported exactly, for each broadcast, and for each viewer where the report
 names them; the p50 and p99 of the headline latency within 1 ms or 5 % of the truth. Exit code 0 only when all of it holds.
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import trustme
 
 from benchmarks.machine import Load, machine, quiet, write_json
 from benchmarks.truth_server import feature_ids, user_id
@@ -65,6 +66,7 @@ class Setting:
     voters: int
     drain: float
     processes: int
+    tls: bool = False
 
     @property
     def plan(self) -> VotePlan:
@@ -106,6 +108,7 @@ def _server(folder: Path, setting: Setting) -> Iterator[None]:
     """The truth server, running inside; truth.json is there afterwards."""
     stall = _STALL[0] * (setting.warmup + setting.duration), min(_STALL[1], 0.2 * setting.plan.feature_period)
     words = [folder, setting.plan.count, setting.viewers, setting.features, _SEED, setting.plan.feature_period, *stall]
+    words += _certificate(folder) if setting.tls else []
     server = subprocess.Popen([sys.executable, "-m", "benchmarks.truth_server", *map(str, words)], stdin=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + _START_SECONDS
@@ -121,6 +124,15 @@ def _server(folder: Path, setting: Setting) -> Iterator[None]:
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+
+
+def _certificate(folder: Path) -> list[Path]:
+    """A certificate with its key for 127.0.0.1, and the authority that vouches for it."""
+    authority, certificate = folder / "authority.pem", folder / "certificate.pem"
+    ours = trustme.CA()
+    ours.cert_pem.write_to_path(str(authority))
+    ours.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(certificate))
+    return [certificate, authority]
 
 
 def run_truth(folder: Path, setting: Setting) -> tuple[Run, dict[str, Any]]:
@@ -250,14 +262,18 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=50.0)
     parser.add_argument("--duration", type=float, default=20.0)
     parser.add_argument("--processes", type=int, default=1, help="Locust worker processes")
+    parser.add_argument("--tls", action="store_true", help="over TLS, where arrivals are Python's, not the kernel's")
     parser.add_argument("--json", type=Path, default=None, help="write the result there too")
     options = parser.parse_args()
-    setting = Setting(options.viewers, options.rate, options.duration, 2.0, round(options.rate * 6), 20, 6.0, options.processes)
+    setting = Setting(
+        options.viewers, options.rate, options.duration, 2.0, round(options.rate * 6), 20, 6.0, options.processes, options.tls
+    )
     load, here = Load(), machine()
     with tempfile.TemporaryDirectory(prefix="truth-") as folder:
         run, truth = run_truth(Path(folder), setting)
         comparison = compare(run, truth, setting, absolute=0.001, relative=0.05)
-        print(f"{here['cores']} cores, {here['kernel']}, {here['python']}; {options.viewers} viewers, {options.processes} process(es)")
+        how = f"{options.viewers} viewers, {options.processes} process(es)" + (", TLS" if options.tls else "")
+        print(f"{here['cores']} cores, {here['kernel']}, {here['python']}; {how}")
         print(_table(comparison))
     document = {
         "benchmark": "truth",

@@ -1,9 +1,10 @@
 """A server whose every delivery is known: just enough of the contract's API to be a target, with mishaps injected and written down.
 
-    python -m benchmarks.truth_server FOLDER CASTS SESSIONS FEATURES SEED PERIOD STALL_BEGIN STALL_LENGTH
+    python -m benchmarks.truth_server FOLDER CASTS SESSIONS FEATURES SEED PERIOD STALL_BEGIN STALL_LENGTH [CERTIFICATE AUTHORITY]
 
-FOLDER gets ready.json and sessions.json when it listens, and truth.json when SIGTERM has ended it: of each broadcast the moment of every
-write, taken just before the write, and what was injected. Sockets are named by their session's number; each session has one.
+With a certificate (PEM, with its key) it speaks TLS, and AUTHORITY is the file that vouches for it. FOLDER gets ready.json and
+sessions.json when it listens, and truth.json when SIGTERM has ended it: of each broadcast the moment of every write, taken just before
+the write, and what was injected. Sockets are named by their session's number; each session has one.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import ssl
 import struct
 import sys
 import time
@@ -60,8 +62,9 @@ class _Broadcast:
 class TruthServer:
     """All state of the server. Its votes are kept in memory; sessions are known by their cookie."""
 
-    def __init__(self, injection: Injection, casts: int, sessions: int, features: int) -> None:
+    def __init__(self, injection: Injection, casts: int, sessions: int, features: int, *, secure: bool = False) -> None:
         self._contract = load_contract()
+        self._cookie = f"__Secure-{self._contract.cookie}" if secure else self._contract.cookie
         self._injection, self._casts = injection, casts
         self._cookies = {f"truth-{number:05d}": number for number in range(sessions)}
         self._ids = feature_ids(features)
@@ -86,12 +89,12 @@ class TruthServer:
     def sessions(self) -> list[dict[str, str]]:
         """The content of sessions.json."""
         return [
-            {"name": self._contract.cookie, "value": value, "role": "regular", "userId": user_id(number), "sessionId": f"s{number}"}
+            {"name": self._cookie, "value": value, "role": "regular", "userId": user_id(number), "sessionId": f"s{number}"}
             for value, number in self._cookies.items()
         ]
 
     def _caller(self, request: web.Request) -> int:
-        session = self._cookies.get(request.cookies.get(self._contract.cookie, ""))
+        session = self._cookies.get(request.cookies.get(self._cookie, ""))
         if session is None:
             raise web.HTTPUnauthorized
         return session
@@ -207,24 +210,30 @@ def _json(data: object) -> web.Response:
     return web.Response(body=orjson.dumps(data), content_type="application/json")
 
 
-async def _serve(folder: Path, server: TruthServer) -> None:
+async def _serve(folder: Path, server: TruthServer, tls: tuple[Path, Path] | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=2048)
+    context = None
+    if tls is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(tls[0])
+    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=2048, ssl_context=context)
     await site.start()
     address = f"127.0.0.1:{runner.addresses[0][1]}"
     sessions = folder / "sessions.json"
     sessions.write_bytes(orjson.dumps(server.sessions()))
+    s = "s" if tls is not None else ""
     ready = {
-        "base_url": f"http://{address}",
-        "ws_url": f"ws://{address}{load_contract().path}",
+        "base_url": f"http{s}://{address}",
+        "ws_url": f"ws{s}://{address}{load_contract().path}",
         "pid": os.getpid(),
-        "metrics_url": f"http://{address}/metrics",
+        "metrics_url": f"http{s}://{address}/metrics",
         "sessions_file": str(sessions),
+        **({"ca_file": str(tls[1])} if tls is not None else {}),
     }
     draft = folder / "ready.json.new"
     draft.write_bytes(orjson.dumps(ready))
@@ -238,7 +247,8 @@ def main(words: list[str]) -> None:
     """Serve until SIGTERM."""
     casts, sessions, features, seed = (int(word) for word in words[1:5])
     injection = Injection(seed, float(words[5]), casts // features, (float(words[6]), float(words[7])))
-    asyncio.run(_serve(Path(words[0]), TruthServer(injection, casts, sessions, features)))
+    tls = (Path(words[8]), Path(words[9])) if len(words) > 8 else None
+    asyncio.run(_serve(Path(words[0]), TruthServer(injection, casts, sessions, features, secure=tls is not None), tls))
 
 
 if __name__ == "__main__":

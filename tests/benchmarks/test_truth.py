@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks.truth import KINDS, Setting, compare, run_truth
 
 _BUSY = 0.1  # seconds by which a busy machine may shift a latency: the server can be interrupted between looking at the clock and writing
 
 
-def test_a_run_reports_exactly_what_was_injected(tmp_path: Path) -> None:
-    setting = Setting(viewers=40, rate=60.0, duration=2.6, warmup=0.4, features=60, voters=10, drain=1.0, processes=1)
+@pytest.mark.parametrize(("tls", "processes"), [(False, 1), (True, 2)])
+def test_a_run_reports_exactly_what_was_injected(tmp_path: Path, tls: bool, processes: int) -> None:
+    setting = Setting(viewers=40, rate=60.0, duration=2.6, warmup=0.4, features=60, voters=10, drain=1.0, processes=processes, tls=tls)
 
     run, truth = run_truth(tmp_path, setting)
 
