@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench faults bench-receivers bench-truth bench-server test lint type imports unit constraints clean
+.PHONY: help install bench faults bench-receivers bench-truth bench-report bench-server test lint type imports unit constraints clean
 
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -30,6 +30,9 @@ bench-receivers: $(STAMP) ## how fast the receive path is, against peers, in one
 
 bench-truth: $(STAMP) ## does the report say what was injected
 	@$(BIN)/python -m benchmarks.truth $(ARGS)
+
+bench-report: $(STAMP) ## how long the report of a run of ten minutes takes
+	@$(BIN)/python -m benchmarks.report $(ARGS)
 
 bench-server: $(STAMP) ## the bundled server's fan-out, CPU and memory
 	@$(BIN)/python -m benchmarks.server $(ARGS)
