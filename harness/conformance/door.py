@@ -63,7 +63,7 @@ def knock(target: Target, session: Session, seconds: float) -> Admitted | Refusa
         told = f" with Retry-After: {again}" if again is not None else ""
         if opened.status is not None:
             return Refusal(f"HTTP {opened.status}{told}", answered=True, status=opened.status)
-        return Refusal(opened.problem, answered=opened.phase in ("closed", "connect"))
+        return Refusal(opened.problem, answered=opened.phase in ("closed", "connect", "garbage"))
     return _greeted(opened, seconds)
 
 

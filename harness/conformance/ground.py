@@ -33,6 +33,7 @@ SIDE_BY_SIDE = 20
 _SHARE = 0.5  # of the contract's broadcasts a second that all checks together may cause
 _LOST_AFTER = 3  # connections in a row that got nowhere, until the target counts as gone
 _HOOK_SECONDS = 10.0
+_FIRST = 3  # sessions of the profile, of which none is good for one run only
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +131,18 @@ class Ground:
                 self.lost = problem
 
     def _good(self, session: Session) -> bool:
-        """Whether a session is let in, as far as that can be found out now."""
+        """Whether a session is let in, as far as that can be found out now. A target that refuses everybody is a matter for the checks."""
         if self.lost is not None:
             return True
         self.secrets.add(session)
         refusal = refusal_of(self.target, session, _HOOK_SECONDS)
         if refusal is not None and not refusal.answered:
             self.missed(refusal.text)
-        return refusal is None or not refusal.of_session
+        return refusal is None or not refusal.of_session or not self.once("is anybody let in", self._lets_somebody_in)
+
+    def _lets_somebody_in(self) -> bool:
+        sessions = self.target.available_sessions(_FIRST)
+        return any(refusal_of(self.target, each, _HOOK_SECONDS) is None for each in sessions)
 
     @contextlib.contextmanager
     def may_be_down(self) -> Iterator[None]:

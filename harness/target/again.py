@@ -20,7 +20,8 @@ from typing import Any
 
 __all__ = ["main"]
 
-_WAIT = 50.0  # seconds for the one before to end, and for the next to listen
+_ENDED_WITHIN = 15.0  # seconds for the one before, whose time to say goodbye began with the stop
+_UP_WITHIN = 40.0  # seconds for the next to listen
 _POLL = 0.02
 _NOBODY = 1  # the parent of those whose parent is gone
 
@@ -52,9 +53,9 @@ def _stop(ready: Path) -> None:
 
 def _start(ready: Path) -> None:
     """Raises OSError or ValueError when it cannot be started, TimeoutError when it takes too long."""
-    deadline = time.monotonic() + _WAIT
     facts = json.loads((_kept(ready) if _kept(ready).exists() else ready).read_text("utf-8"))
-    _await_end(ready.with_name("lock"), deadline)
+    _await_end(ready.with_name("lock"))
+    deadline = time.monotonic() + _UP_WITHIN
     environ = {name: value for name, value in os.environ.items() if not name.startswith("ROADMAP_SERVER_")}
     with ready.with_name("server.log").open("ab") as log:
         process = subprocess.Popen(
@@ -72,21 +73,22 @@ def _start(ready: Path) -> None:
         if time.monotonic() > deadline:
             process.kill()
             process.wait()
-            raise TimeoutError(f"it did not listen within {_WAIT:g} s: see {log.name}")
+            raise TimeoutError(f"it did not listen within {_UP_WITHIN:g} s: see {log.name}")
         time.sleep(_POLL)
     _kept(ready).unlink(missing_ok=True)
     process.returncode = 0  # it outlives us on purpose: nobody is to warn that it still runs
 
 
-def _await_end(lock: Path, deadline: float) -> None:
+def _await_end(lock: Path) -> None:
     """The one before holds its state directory until it has ended. Raises TimeoutError."""
+    deadline = time.monotonic() + _ENDED_WITHIN
     with lock.open("ab") as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"the server before still runs after {_WAIT:g} s") from None
+                    raise TimeoutError(f"the server before still runs after {_ENDED_WITHIN:g} s") from None
                 time.sleep(_POLL)
             else:
                 return

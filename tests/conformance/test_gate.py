@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 import jsonschema
 import pytest
+import trustme
 from typer.testing import CliRunner
 
 import harness.conformance as conformance
@@ -60,6 +61,27 @@ def test_bundled_server_keeps_hs_and_cls(serve: Launcher, tmp_path: Path) -> Non
     tokens = [unquote(value).rpartition(".")[0] for value in sessions]
     assert tokens
     assert not any(secret.encode() in everything for secret in [*sessions, *tokens])
+
+
+def test_over_tls_the_chain_is_checked_and_the_cookie_has_its_prefix(serve: Launcher, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    cert, key, ca = tmp_path / "cert.pem", tmp_path / "key.pem", tmp_path / "ca.pem"
+    issued = authority.issue_cert("127.0.0.1")
+    cert.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    issued.private_key_pem.write_to_path(key)
+    authority.cert_pem.write_to_path(ca)
+    data = json.loads((serve(time_scale=0.1, tls_cert=cert, tls_key=key).state_dir / "ready.json").read_text())
+    path = tmp_path / "target.toml"
+    path.write_text(
+        f'name = "secure"\nbase_url = "{data["base_url"]}"\ntime_scale = 0.1\n[tls]\nca_file = "ca.pem"\n'
+        f'[sessions]\nsource = "cookies-file"\npath = "{data["sessions_file"]}"\n'
+    )
+    result = gate(path, tmp_path, Selection(clauses=("HS-01", "HS-06", "HS-13", "VOTE-01")))
+    assert set(result.verdicts().values()) == {Verdict.PASS}, told(result)
+    assert result.readings["cookie_name"] == ("secure_prefix", "detected")
+    path.write_text(path.read_text().replace('ca_file = "ca.pem"', ""))
+    with pytest.raises(TargetUnreachable):
+        gate(path, tmp_path, Selection(clauses=("HS-01",)))
 
 
 def test_fast_profile_leaves_out_what_waits(ready: Path, tmp_path: Path) -> None:
@@ -131,6 +153,25 @@ def test_checks_of_the_users_own(ready: Path, tmp_path: Path) -> None:
     assert broken.command.endswith("--clause VOTE-12")
 
 
+def test_a_project_may_hold_clauses_to_be_more_or_less_binding(ready: Path, tmp_path: Path) -> None:
+    data = json.loads(ready.read_text())
+    own, path = tmp_path / "test_own.py", tmp_path / "target.toml"
+    own.write_text(
+        "from harness.conformance import Broken, clause\n"
+        "@clause('VOTE-05')\ndef test_should(stage):\n    raise Broken('a', 'b')\n"
+        "@clause('HS-01')\ndef test_must(stage):\n    raise Broken('c', 'd')\n"
+    )
+    path.write_text(
+        f'name = "strict"\nbase_url = "{data["base_url"]}"\ntime_scale = 0.1\nlevels = {{ VOTE-05 = "MUST", HS-01 = "INFO" }}\n'
+        f'[sessions]\nsource = "cookies-file"\npath = "{data["sessions_file"]}"\n'
+    )
+    result = gate(path, tmp_path, Selection(clauses=("VOTE-05", "HS-01", "HS-02")), checks=(own,))
+    assert result.verdicts() == {"VOTE-05": Verdict.FAIL, "HS-01": Verdict.INFO, "HS-02": Verdict.PASS}, told(result)
+    assert result.readings["levels"] == ("project", "declared")
+    assert {each.clause.id: str(each.clause.level) for each in result.selected} == {"VOTE-05": "MUST", "HS-01": "INFO", "HS-02": "MUST"}
+    assert result.exit_code is ExitCode.FAIL
+
+
 def test_baseline_through_the_command_line(ready: Path, tmp_path: Path) -> None:
     own = tmp_path / "test_own.py"
     own.write_text("from harness.conformance import Broken, clause\n@clause('HS-01')\ndef test_never(stage):\n    raise Broken('a', 'b')\n")
@@ -165,6 +206,20 @@ def test_sessions_that_are_not_taken(ready: Path, tmp_path: Path) -> None:
     port = int(json.loads(ready.read_text())["base_url"].rpartition(":")[2])
     with pytest.raises(LoginRefused):
         gate(profile(tmp_path, port), tmp_path, SECTIONS)
+
+
+def test_a_target_that_lets_nobody_in_is_judged_when_that_is_wanted(tmp_path: Path) -> None:
+    """A refusal of every session is the target's doing: no run has used them up."""
+
+    def shut(sock: socket.socket) -> None:
+        sock.settimeout(20)
+        while b"\r\n\r\n" not in sock.recv(65_536):
+            pass
+        sock.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    with listening(shut) as port:
+        result = gate(profile(tmp_path, port), tmp_path, Selection(clauses=("HS-01", "HS-02")), preflight=False)
+    assert result.verdicts() == {"HS-01": Verdict.FAIL, "HS-02": Verdict.PASS}, told(result)
 
 
 def greet(sock: socket.socket) -> None:

@@ -62,16 +62,15 @@ def profile(
 ) -> str:
     """The TOML for load_profile, of the running server that wrote `ready`.
 
-    declare: say under [readings] what this server follows, or leave it to the probes. per_user: sessions to sign in for each; one
-    where signing in does not tell whose they are, for then two would pass for two users. tolerance: seconds. stop: offer the hooks
-    that stop the server and start it again. With "cookies-file", writes the cookies beside `ready`.
+    declare: say under [readings] what this server follows, or leave it to the probes. per_user: sessions to sign in for each.
+    tolerance: seconds. stop: offer the hooks that stop the server and start it again. With "cookies-file", writes the cookies beside
+    `ready`.
     """
     facts = json.loads(ready.read_text("utf-8"))
     tells = facts["habits"]["sign_in"] == "tells"
     parts = [_head(facts, ready, tolerance)]
-    parts.append(_login(facts, per_user if tells else 1, tells) if sessions == "login" else _cookies(facts, ready))
+    parts.append(_login(facts, per_user, tells) if sessions == "login" else _cookies(facts, ready))
     parts.append(_HOOKS)
-    parts.append(_CHANGE_ROLE if sessions != "login" or tells else _NO_CHANGE_ROLE)
     if stop:
         parts.append(_stop_and_start(facts, ready))
     if declare:
@@ -133,13 +132,13 @@ expect = [{201 if tells else 204}]
 attempts = 3
 window = {window}
 per_user = {per_user}
-user_id = "data.me.uid"
-user_name = "data.me.label"
-lookup = "/session"
+{_TELLS if tells else ""}lookup = "/session"
 session_id = "data.session.ref"
+lookup_user_id = "data.uid"
 {users}"""
 
 
+_TELLS = 'user_id = "data.me.uid"\nuser_name = "data.me.label"\n'
 _PREFIXES = {"admin": "chief", "regular": "member"}
 
 
@@ -208,21 +207,13 @@ path = "/admin/kill-session"
 body = { ref = "{sessionId}" }
 session = "admin"
 expect = [204]
-"""
 
-_CHANGE_ROLE = """\
 [hooks.change_role]
 method = "PUT"
 path = "/admin/people/{userId}"
 body = { rank = "{role}" }
 session = "admin"
 expect = [204]
-"""
-
-
-_NO_CHANGE_ROLE = """\
-[hooks]
-change_role = false  # it takes the id of a user, and signing in does not tell it
 """
 
 

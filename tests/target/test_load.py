@@ -50,6 +50,9 @@ WRONG = {
         "extra_error_codes",
         "the reading says that there are none",
     ),
+    "level of no clause": (top('levels = { XX-01 = "MUST" }'), "levels.XX-01", "there is no such clause"),
+    "no level": (top('levels = { HB-05 = "MAY" }'), "levels.HB-05", "allowed: MUST, SHOULD, INFO"),
+    "levels that are not given": (top('readings = { levels = "project" }'), "levels", "do not fit together"),
     "codes that are none": (top("extra_error_codes = [5]"), "extra_error_codes.0", "must be a text"),
     "ws_path without slash": (top('ws_path = "ws"'), "ws_path", "does not begin with /"),
     "ws_url is http": (top('ws_url = "http://h"'), "ws_url", "not a WebSocket URL"),
@@ -222,6 +225,13 @@ def test_the_process_id_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
     for text, pid in (("123\n", 123), ("", None), ("x", None), ("-5", None), ("7 8", 7)):
         (tmp_path / "pid").write_text(text)
         assert target.resources.find_pid() == pid
+
+
+def test_levels_of_its_own_take_the_place_of_the_catalogues(tmp_path: Path) -> None:
+    assert load(tmp_path, top("")).levels == {}
+    target = load(tmp_path, top('levels = { VOTE-05 = "MUST", HB-05 = "INFO" }'))
+    assert {id_: str(level) for id_, level in target.levels.items()} == {"VOTE-05": "MUST", "HB-05": "INFO"}
+    assert target.readings == {"levels": "project"}
 
 
 def test_error_codes_of_its_own_extend_the_table(tmp_path: Path) -> None:
