@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from harness.errors import RunInvalid
 from harness.faults.document import document, markdown
 from harness.faults.known import Faults, known_faults
 from harness.faults.matrix import Matrix
@@ -86,7 +87,10 @@ def _run(plan: Plan, folder: Path) -> Matrix:
             bar.update(task, completed=done, total=total)
             console.print(Text(f"  {done:>3}/{total}  {said}"), soft_wrap=True)
 
-        return run_matrix(plan, folder, progress)
+        try:
+            return run_matrix(plan, folder, progress)
+        except KeyboardInterrupt:
+            raise RunInvalid("interrupted: no matrix was made", "", "run it again, on fewer faults with --fault or --clause") from None
 
 
 def _show(matrix: Matrix, known: Faults) -> None:
@@ -95,9 +99,9 @@ def _show(matrix: Matrix, known: Faults) -> None:
     for name in ("fault", "clause", "verdict", "what breaks with it"):
         table.add_column(name, overflow="fold")
     for each in matrix.rows:
-        also = Text(" ").join(Text(one.clause, style="" if one.why else "bold red") for one in each.breaks)
+        lines = [Text(f"{' '.join(clauses)}: {why or 'unexplained'}", style="" if why else "bold red") for why, clauses in each.reasons]
         verdict = Text(str(each.own.verdict or "none"), style="green" if each.caught else "bold red")
-        table.add_row(Text(each.fault.name), each.fault.clause, verdict, also)
+        table.add_row(Text(each.fault.name), each.fault.clause, verdict, Text("\n").join(lines))
     console.print(table)
     for row, text in matrix.unclean:
         console.print(Text(f"not clean: the server without a fault ({', '.join(row.rigs)}): {text}", style="red"))

@@ -82,7 +82,7 @@ def _lines(matrix: Matrix, started: float) -> Iterator[str]:
     yield "| fault | what it does | its clause | verdict | what breaks with it |"
     yield "| --- | --- | --- | --- | --- |"
     for each in matrix.rows:
-        also = ", ".join(one.clause + ("" if one.why else " (unexplained)") for one in each.breaks)
+        also = "; ".join(f"{', '.join(clauses)}: {_cell(why) or '**unexplained**'}" for why, clauses in each.reasons)
         yield f"| `{each.fault.name}` | {_cell(each.fault.summary)} | {each.fault.clause} | {each.own.verdict or 'none'} | {also} |"
     yield ""
     faulted = {each.fault.clause for each in matrix.rows}

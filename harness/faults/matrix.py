@@ -71,6 +71,14 @@ class Judged:
         return tuple(each for each in self.breaks if not each.why)
 
     @property
+    def reasons(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """What breaks with it by the reason: (why, clauses), the unexplained ones first, under ""."""
+        found: dict[str, list[str]] = {}
+        for each in sorted(self.breaks, key=lambda each: bool(each.why)):
+            found.setdefault(each.why, []).append(each.clause)
+        return tuple((why, tuple(clauses)) for why, clauses in found.items())
+
+    @property
     def right(self) -> bool:
         """Caught, whole, and everything else in it explained."""
         return self.caught and not self.row.problem and not self.unexplained

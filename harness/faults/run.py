@@ -67,6 +67,10 @@ def _tried(bench: Bench, trials: Sequence[Trial], jobs: int, progress: Progress)
                 found.setdefault(trial.name, []).append(row)
                 done += 1
                 progress(done, len(trials), _in_words(trial, row))
+    except BaseException:  # somebody wants an end: what runs must not be waited for
+        pool.shutdown(wait=False, cancel_futures=True)
+        bench.passes.stop()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     return found

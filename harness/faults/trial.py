@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +26,8 @@ from harness.verdict import Verdict
 from schemas import load_contract
 
 __all__ = ["Bench"]
+
+_LONGEST = 400  # characters of a reason
 
 
 @dataclass
@@ -82,7 +86,9 @@ class Bench:
 
     def _clean(self, text: str) -> str:
         """Without the places of this machine: rows are published."""
-        return " ".join(text.replace(str(self.folder), "").split())[:400]
+        for place in (str(self.folder), sys.prefix, str(Path.cwd()), tempfile.gettempdir()):
+            text = text.replace(place, "")
+        return " ".join(text.split())[:_LONGEST]
 
     def forget(self, name: str) -> None:
         """Remove what the gate left of a server that needs no second look."""

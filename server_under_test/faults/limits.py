@@ -34,7 +34,7 @@ class OneSocketTooFew(FaultyHub):
         return len(self._open) >= self.limits.connections - 1
 
 
-@ROOM.fault("LIM-01", {"LIM-0[2346]": NEVER_FULL, "PERF-0*": TOO_FEW, "HB-14": TOO_FEW}, needs=("capacity",))
+@ROOM.fault("LIM-01", {"LIM-0[2-6]": NEVER_FULL, "PERF-0*": TOO_FEW, "HB-14": TOO_FEW}, needs=("capacity",))
 class OldestShedWhenCrowded(FaultyHub):
     """At nine tenths of the limit each new socket costs the oldest its place."""
 

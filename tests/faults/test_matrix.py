@@ -53,6 +53,9 @@ def test_every_other_difference_for_the_worse_is_listed_once_and_explained_by_fo
     assert [each.clause for each in result.breaks] == [id_ for id_ in CLAUSES if id_ in worse]
     assert {each.clause for each in result.unexplained} == worse - set(why)
     assert all(each.why == why.get(each.clause, "") for each in result.breaks)
+    told = {clause: reason for reason, clauses in result.reasons for clause in clauses}
+    assert told == {each.clause: each.why for each in result.breaks}
+    assert [reason for reason, _ in result.reasons].count("") == ([reason for reason, _ in result.reasons][:1] == [""])
 
 
 @given(many, many, follows)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from harness.errors import ExitCode
@@ -73,3 +77,29 @@ def test_a_name_that_is_no_fault_is_a_usage_error() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == ExitCode.USAGE
     assert "'no-such-fault' matches no fault" in done.stderr
+
+
+def test_an_interrupt_ends_it_at_once_and_leaves_no_server(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = [COMMAND, "faults", "--own", "--clause", "SEC-03", "--out", str(out)]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, text=True, start_new_session=True)
+    deadline = time.monotonic() + 120
+
+    def servers() -> list[int]:
+        return [int(json.loads(ready.read_text())["pid"]) for ready in tmp_path.rglob("ready.json") if ready.exists()]
+
+    try:
+        while not (running := servers()) or not list(tmp_path.rglob("pytest-all.log")):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=90)  # the checks alone would take half a minute at least, and then a second look
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == ExitCode.INVALID
+    assert "interrupted" in said
+    assert not (out / "faults.json").exists()
+    assert not [pid for pid in running if psutil.pid_exists(pid)]
