@@ -126,6 +126,21 @@ def compare(
 
 
 @app.command(cls=Configured)
+def export(
+    run: Annotated[str, typer.Argument(help='a run\'s folder or name, or "latest"')] = "latest",
+    reports: Annotated[Path, typer.Option(envvar="ROADMAP_REPORTS", help="where run folders lie")] = Path("reports"),
+) -> None:
+    """Write a load run's evidence as Parquet and HdrHistogram logs into the folder `data` of its run folder.
+
+    Example: roadmap-harness export latest
+    """
+    from harness.analysis.export import export as write
+
+    for path in write(find_run(run, reports)):
+        typer.echo(path)
+
+
+@app.command(cls=Configured)
 def thresholds() -> None:
     """Print the contract's limits as a file of thresholds, to begin one's own with (see `bench --thresholds`).
 

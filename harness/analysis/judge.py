@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-from harness.analysis import judge_delivery, judge_fleet, judge_latency, judge_overload, judge_ramp, judge_slow
+from harness.analysis import judge_capacity, judge_delivery, judge_fleet, judge_latency, judge_overload, judge_ramp, judge_slow, judge_soak
 from harness.analysis.case import Case
 from harness.verdict import Benchmark, Verdict
 
@@ -46,6 +46,10 @@ BENCHMARKS: Mapping[str, Callable[[Case], Benchmark]] = {
     "overload_counts": judge_overload.counts,
     "overload_backlog": judge_overload.backlog,
     "overload_memory": judge_overload.memory,
+    "capacity": judge_capacity.capacity,
+    "soak_latency": judge_soak.latency,
+    "soak_memory": judge_soak.memory,
+    "soak_descriptors": judge_soak.descriptors,
 }
 
 USUAL = tuple(BENCHMARKS)[:12]

@@ -89,7 +89,8 @@ class Evidence:
 
 def reasons_against(evidence: Evidence) -> tuple[Reason, ...]:
     """All reasons why this run judges nothing; empty for a VALID run."""
-    return tuple(reason for reason in (check(evidence) for check in _CHECKS) if reason is not None)
+    checks = [check for check in _CHECKS if not (evidence.run.header.get("fit_by_step") and check in _BY_STEP)]
+    return tuple(reason for reason in (check(evidence) for check in checks) if reason is not None)
 
 
 def _no_casts(e: Evidence) -> Reason | None:
@@ -316,6 +317,9 @@ _CHECKS: tuple[Callable[[Evidence], Reason | None], ...] = (
     _own_closes,
     _own_error,
 )
+
+_BY_STEP = frozenset({_slip, _lag, _stall, _host_busy, _casts_missed, _votes_refused, _unsettled, _own_error})
+"""What a scenario that searches for a limit says of each of its steps instead: its last ones are meant to be too much."""
 
 
 def _ms(seconds: float) -> str:

@@ -18,7 +18,7 @@ from harness.measure.pacer import Pacer, share
 if TYPE_CHECKING:
     from harness.load.member import Member
 
-__all__ = ["Crowd", "crowd_start", "grow", "release"]
+__all__ = ["Crowd", "crowd_start", "grow", "growing_start", "release"]
 
 _AT_ONCE = 2_000  # handshakes under way in one process
 _ANSWER = 5.0  # seconds that the peer has to answer a Close
@@ -64,6 +64,13 @@ class Crowd:
 def crowd_start(member: Member) -> None:
     """Before the first socket."""
     member.state = Crowd(member)
+
+
+def growing_start(member: Member) -> None:
+    """Before the first socket, where viewers go on joining while votes are cast."""
+    crowd_start(member)
+    if member.station is not None:
+        member.station.spare += member.settings.viewers
 
 
 def grow(member: Member, data: Mapping[str, Any]) -> None:

@@ -34,6 +34,7 @@ def header(shape: Shape, settings: Settings, prepared: Prepared, workers: int) -
         "about": shape.about,
         "judged": list(shape.judged),
         "merges": shape.merges,
+        "fit_by_step": shape.fit_by_step,
         "started": time.time(),
         "target": {"name": target.name, "base_url": target.base_url, "ws_url": target.ws_url},
         "seed": settings.seed,

@@ -86,6 +86,7 @@ class Shape:
     judged: ids of `harness.analysis.judge.BENCHMARKS`. merges: the target may merge votes on one feature, because the plan asks for more
     than it may send; the bundled server then keeps the contract's cap, which is else raised with the rate.
     own_server: where no target is named it starts (and ends, and starts again) the bundled server itself.
+    fit_by_step: the load grows until something gives; whether the generator was fit is then said of each step, and not of the run.
     start: what each member does before its first socket; acts: what it does when the conductor calls.
     """
 
@@ -96,6 +97,7 @@ class Shape:
     judged: tuple[str, ...] = USUAL
     casts: bool = True
     merges: bool = False
+    fit_by_step: bool = False
     own_server: bool = False
     conduct: Callable[[Conductor], None] = steady
     start: Callable[[Member], None] = _nothing

@@ -93,6 +93,7 @@ class Station:
         self._holders: list[Session] = []
         self.sockopts: Callable[[int], Sequence[SocketOption]] = lambda number: ()  # of the viewer of that number
         self.watch_end: Callable[[Closed], bool] = lambda end: False  # True: this end is the scenario's own doing
+        self.spare = _SPARE_SLOTS  # viewers that may still join once votes are cast
         self.merges = False  # whether the target may merge votes on one feature at any rate
         self._start: PlanStart | None = None
         self._shown: np.ndarray | None = None
@@ -141,6 +142,7 @@ class Station:
         number = self.number(slot)
         session = self._sessions[number % len(self._sessions)]
         self._holders.append(session)
+        self._audiences.clear()  # this one may hold a voter's session
         outcome = open_websocket(
             self._target.ws_url,
             headers=self._target.handshake_headers(session),
@@ -219,7 +221,7 @@ class Station:
         self._fold()
         self.evidence.name_broken()  # the new digest numbers its messages anew
         self._start = start
-        self._slots = len(self._holders) + _SPARE_SLOTS
+        self._slots = len(self._holders) + self.spare
         self._audiences.clear()
         self._ledger, self._digest = self._account(start)
         self._fleet.forget()

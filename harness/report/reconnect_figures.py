@@ -15,14 +15,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from harness.analysis.reconnect.figures import SHARES, CellFigures, share_over_time
-from harness.analysis.reconnect.judge import TITLES
+from harness.analysis.reconnect.rows import TITLES
 from harness.report import words
 from harness.report.figures.drawing import SMALL, WIDE, Drawing, drawn, plain
 from harness.report.svg import GRID, INK, LIMIT, MUTED, ONE, THREE, TWO, plain_axes
 
 __all__ = ["comeback", "group_name", "rate"]
 
-_LEFT, _RIGHT, _TOP, _BOTTOM, _GAP, _BETWEEN = 0.78, 0.12, 0.62, 0.52, 0.3, 0.42  # inches
+_LEFT, _RIGHT, _TOP, _BOTTOM, _GAP, _BETWEEN = 0.78, 0.12, 0.7, 0.52, 0.3, 0.42  # inches
 _HEIGHTS = (1.75, 1.35, 0.6)
 _BINS = 120  # about
 _HIGH = sum(_HEIGHTS) + _GAP * (len(_HEIGHTS) - 1) + _TOP + _BOTTOM
@@ -63,9 +63,9 @@ def comeback(cells: Sequence[CellFigures], latest: float) -> Drawing | None:
         _share(back, cell, end, latest)
         _herd(herd, cell, edges, most)
         _queue(queue, cell, deepest)
-        back.annotate(TITLES.get(cell.cell.model, cell.cell.model), (0.0, 1.0), xycoords="axes fraction", xytext=(0, 26),
+        back.annotate(TITLES.get(cell.cell.model, cell.cell.model), (0.0, 1.0), xycoords="axes fraction", xytext=(0, 31),
                       textcoords="offset points", color=INK, fontsize=11.5, fontweight="bold")  # fmt: skip
-        back.annotate(_fate(cell), (0.0, 1.0), xycoords="axes fraction", xytext=(0, 11), textcoords="offset points",
+        back.annotate(_fate(cell), (0.0, 1.0), xycoords="axes fraction", xytext=(0, 17), textcoords="offset points",
                       color=LIMIT if _trouble(cell) else MUTED, fontsize=SMALL)  # fmt: skip
         if number == 0:
             for axes, text in ((back, "clients back"), (herd, f"sockets opened\nin {plain(words.time(width))}"), (queue, "accept\nqueue")):

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from harness.analysis.reconnect.figures import CellFigures, rules_of
-from harness.analysis.reconnect.judge import TITLES
+from harness.analysis.reconnect.figures import BEHAVED, CellFigures, rules_of
+from harness.analysis.reconnect.rows import TITLES
 from harness.analysis.reconnect.summary import StudyAssessment
 from harness.report import words
 from harness.report.figures.drawing import Drawing
@@ -152,11 +152,18 @@ def _groups(assessment: StudyAssessment) -> list[Group]:
     for cause, outage in dict.fromkeys((cell.cause, cell.outage) for cell in study.cells):
         cells = {cell.model: cell for cell in study.cells if (cell.cause, cell.outage) == (cause, outage)}
         seen = {model: figures.get(cell.number) for model, cell in cells.items()}
-        boxes = tuple(None if (found := seen.get(model)) is None else _box(found, latest) for model in models)
+        boxes = tuple(None if (found := seen.get(model)) is None else _boxed(found, latest, assessment) for model in models)
         why = next((cell.why for cell in cells.values() if cell.why), "")
         drawing = comeback([found for model in models if (found := seen.get(model)) is not None], latest)
         groups.append(Group(group_name(cause, outage), why, boxes, drawing))
     return groups
+
+
+def _boxed(figures: CellFigures, latest: float, assessment: StudyAssessment) -> Box:
+    box = _box(figures, latest)
+    if not assessment.evidence.bounds.passed_by(figures.late):
+        return box
+    return Box(box.headline, f"{box.detail}; the generator was late itself (p99 {words.time(figures.late.p99)})", box.tone)
 
 
 def _box(figures: CellFigures, latest: float) -> Box:
@@ -191,12 +198,13 @@ def _last(figures: CellFigures) -> float | None:
 def _gauges(assessment: StudyAssessment) -> list[Gauge]:
     evidence = assessment.evidence
     bounds, cells = evidence.bounds, evidence.cells
-    late = [cell.late.p99 for cell in cells if cell.late.p99 is not None]
-    most = [cell.late.max for cell in cells if cell.late.max is not None]
+    judged = [cell.late for cell in cells if cell.cell.model in BEHAVED] or [cell.late for cell in cells]
+    late = [each.p99 for each in judged if each.p99 is not None]
+    most = [each.max for each in judged if each.max is not None]
     steps = [abs(float(detail["seconds"])) for detail in evidence.study.named("clock_step")]
     stall = float(evidence.study.generator["stall"].max()) if len(evidence.study.generator) else None
     rows = (
-        ("Sockets opened late, p99 of the worst cell", max(late, default=None), bounds.late_p99),
+        ("Sockets opened late, p99 of the worst cell that is judged", max(late, default=None), bounds.late_p99),
         ("Sockets opened late, at most", max(most, default=None), bounds.late_max),
         ("Longest stall of the loop", stall, bounds.stall),
         ("Worst clock step", max(steps, default=0.0), bounds.clock_step),

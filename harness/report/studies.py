@@ -11,20 +11,24 @@ from markupsafe import Markup
 
 from harness.analysis.summary import Assessment
 from harness.report import figures, words
+from harness.report.capacity_part import capacity_part
 from harness.report.head import Tile
 from harness.report.overload_part import overload_part
 from harness.report.ramp_part import ramp_part
 from harness.report.shell import template
 from harness.report.slow_part import slow_part
+from harness.report.soak_part import soak_part
 
 __all__ = ["PARTS", "study_part", "study_tiles"]
 
 Part = Callable[[Assessment, figures.Times], Mapping[str, object]]
 
 PARTS: Mapping[str, tuple[str, Part]] = {
+    "capacity": ("capacity.html.j2", capacity_part),
     "overload": ("overload.html.j2", overload_part),
     "ramp": ("ramp.html.j2", ramp_part),
     "slow_readers": ("slow.html.j2", slow_part),
+    "soak": ("soak.html.j2", soak_part),
 }
 """By scenario: the template of the section, and what fills it."""
 
@@ -32,6 +36,7 @@ TILES: Mapping[str, tuple[str, ...]] = {
     "overload": ("overload_cap", "overload_counts", "latency", "overload_backlog", "overload_memory"),
     "ramp": ("ramp_connections", "ramp_memory", "ramp_leak", "ramp_descriptors", "ramp_handshakes"),
     "slow_readers": ("slow_silent", "slow_answering", "slow_latency", "slow_memory", "latency"),
+    "soak": ("latency", "soak_latency", "soak_memory", "soak_descriptors", "delivery"),
 }
 _TILES = 5
 

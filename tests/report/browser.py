@@ -13,7 +13,12 @@ from tests.browser import complaints
 
 __all__ = ["NAMELESS", "PALE", "WIDTHS", "Opened", "opened"]
 
-WIDTHS = {"wide": ViewportSize(width=1440, height=900), "phone": ViewportSize(width=390, height=844)}
+WIDTHS = {
+    "wide": ViewportSize(width=1440, height=900),
+    "phone": ViewportSize(width=390, height=844),
+    "paper": ViewportSize(width=703, height=1000),
+}
+"""A desk, a phone, and A4 within margins of 12 mm."""
 
 PALE = """() => {
   const channel = v => { v /= 255; return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; };

@@ -173,9 +173,11 @@ def test_the_keyboard_reaches_the_numbers_and_opens_them(browser: Browser, pages
         assert page.locator("details[open]").count() == 1
 
 
-def test_on_paper_nothing_hangs_on_colour_or_hides(browser: Browser, pages: Pages) -> None:
-    with opened(browser, pages["role"], dark=True) as found:
+@pytest.mark.parametrize("kind", ["late", "role"])
+def test_on_paper_nothing_is_cut_off_or_hangs_on_the_dark(browser: Browser, pages: Pages, kind: str) -> None:
+    with opened(browser, pages[kind], width="paper", dark=True) as found:
         found.page.emulate_media(media="print")
         assert found.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert found.page.evaluate(PALE) == []
+        assert found.page.evaluate("document.documentElement.scrollWidth") <= WIDTHS["paper"]["width"]
         assert not found.page.locator("nav.contents").is_visible()

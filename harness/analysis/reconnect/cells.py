@@ -145,7 +145,7 @@ def _cell(
     why = "" if struck is not None and settled is not None else "the study ended before this cell was over"
     if "unready" in told:
         detail = told["unready"][1]
-        why = f"only {detail.get('holding')} of {detail.get('clients')} clients could connect before the blow"
+        why = str(detail.get("why") or f"only {detail.get('holding')} of {detail.get('clients')} clients could connect before the blow")
     origin = struck or 0.0
     return CellRecord(
         number=number,

@@ -19,10 +19,12 @@ from harness.measure.backoff import Fate, client_model, foretell, rng_of
 from schemas import load_contract
 from schemas.contract import ClientRules
 
-__all__ = ["SHARES", "CellFigures", "Lateness", "cell_figures", "rules_of", "share_over_time"]
+__all__ = ["BEHAVED", "SHARES", "CellFigures", "Lateness", "cell_figures", "rules_of", "share_over_time"]
 
 SHARES = (0.5, 0.95, 1.0)
 """Of the clients, for which the time until they are back is told."""
+BEHAVED = ("contract", "jittered")
+"""The client models by which a server is judged; what the sample class does to itself is only recorded."""
 _DROPPED = 1006
 _CPU_WINDOW = 0.25
 

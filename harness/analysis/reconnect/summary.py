@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,11 @@ from harness.analysis.reconnect.cells import StudyRecord, load_study
 from harness.analysis.reconnect.figures import CellFigures, cell_figures
 from harness.analysis.reconnect.fitness import Evidence, reasons_against
 from harness.analysis.reconnect.judge import judge
+from harness.analysis.reconnect.metrics import study_metrics
 from harness.analysis.summary import SCHEMA
+from harness.analysis.thresholds import FILE, read_thresholds, set_aside
 from harness.analysis.validity import Reason
-from harness.journal import RunFolder
+from harness.journal import RunFolder, write_whole
 from harness.verdict import Benchmark, Overall, Validity, Verdict, exit_code, overall
 
 __all__ = ["StudyAssessment", "StudySummary", "analyse_study", "assess_study"]
@@ -76,7 +77,7 @@ def assess_study(folder: Path) -> StudyAssessment:
     evidence = Evidence.of(study, [cell_figures(study, cell) for cell in study.cells if not cell.why])
     reasons = reasons_against(evidence)
     validity = Validity.INVALID if reasons else Validity.VALID
-    benchmarks = judge(evidence)
+    benchmarks = _with_thresholds(Path(folder), evidence, judge(evidence))
     if reasons:
         benchmarks = tuple(withhold(benchmark) for benchmark in benchmarks)
     verdicts = [benchmark.verdict for benchmark in benchmarks]
@@ -104,11 +105,18 @@ def assess_study(folder: Path) -> StudyAssessment:
 def analyse_study(folder: Path) -> StudySummary:
     """Judge a run folder and write its verdicts.json, whole or not at all. Raises HarnessError like `assess_study`."""
     assessment = assess_study(folder)
-    path = RunFolder(Path(folder)).verdicts
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(assessment.to_json())
-    draft.replace(path)
+    write_whole(RunFolder(Path(folder)).verdicts, assessment.to_json())
     return assessment.summary
+
+
+def _with_thresholds(folder: Path, evidence: Evidence, benchmarks: tuple[Benchmark, ...]) -> tuple[Benchmark, ...]:
+    """With those of one's own that lie in the folder; the contract's go on to judge unless they say otherwise."""
+    file = folder / FILE
+    if not file.is_file():
+        return benchmarks
+    thresholds = read_thresholds(file)
+    own = thresholds.judge(study_metrics(evidence.cells, benchmarks))
+    return (*own, *(benchmarks if thresholds.contract else map(set_aside, benchmarks)))
 
 
 def _sentence(verdict: Overall, reasons: tuple[Reason, ...], benchmarks: tuple[Benchmark, ...], evidence: Evidence) -> str:

@@ -134,11 +134,11 @@ class _Full(_Plain):
         limit = self._ground.limit
         self._sitters = sitters = self._crowd(limit, route)
         deadline = time.monotonic() + _BACK_SECONDS
-        while sitters.holding < limit and not (sitters.idle and time.monotonic() > deadline):
-            time.sleep(_POLL)
-            if time.monotonic() > deadline:
+        while sitters.holding < limit:
+            if sitters.idle or time.monotonic() > deadline:
                 what = f"{sitters.holding} of the {limit} places could be taken, so the server was not at its limit"
                 raise RunInvalid(what, "cause full", "see that nobody else uses the target, and that limits.connections is its limit")
+            time.sleep(_POLL)
         return route
 
     def strike(self) -> None:

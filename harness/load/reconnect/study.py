@@ -6,38 +6,31 @@ given up for good. Whatever ends the study early goes through the same `finish`;
 
 from __future__ import annotations
 
-import os
-import platform
 import random
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import gevent
-import psutil
 from gevent import get_hub, monkey
 
-from harness.errors import HarnessError, JournalFull, UsageError
-from harness.journal import FORMAT, Journal, RunFolder, new_run_folder
-from harness.load.facts import git_revision
+from harness.errors import HarnessError, JournalFull, RunInvalid
+from harness.journal import Journal, RunFolder, new_run_folder
 from harness.load.reconnect.blows import Blow, blow_for
 from harness.load.reconnect.dialer import Route
-from harness.load.reconnect.ground import SPENT, Ground, HookGround, OwnGround
+from harness.load.reconnect.ground import Ground, HookGround, OwnGround
 from harness.load.reconnect.notes import Notes
+from harness.load.reconnect.opening import check_machine, deal_sessions, header
 from harness.load.reconnect.plan import Cell, Order, scaled_rules
 from harness.load.reconnect.sitting import Sitter
 from harness.load.reconnect.swarm import Page, Swarm
 from harness.load.reconnect.watch import Watch
 from harness.measure.backoff import ReconnectingClient, client_model, rng_of
 from harness.measure.clock import ClockWatch, read_clocks
-from harness.measure.limits import Demand, preflight, raise_descriptors, read_machine
 from harness.target import Session, reach
 from schemas import load_contract
 
@@ -50,20 +43,8 @@ _STAGE_SECONDS = 30.0
 _QUIET = 0.3  # seconds between the last client's connection and the blow, and between two cells
 _LINGER = 1.0  # seconds that a settled cell is watched on
 _ENOUGH = 0.99  # of the clients have to be connected when the blow falls
-_SOCKETS_A_CLIENT = 5  # the sample class holds four, and one is being dialled
-_BYTES_A_CLIENT = 6_000  # of journal, in one cell
-_OTHER_DESCRIPTORS = 512
 _FLUSH_PERIOD = 1.0
 _CLOCK_TOLERANCE = 0.05
-_MOST_SESSIONS = 400
-
-
-@dataclass(frozen=True, slots=True)
-class _Sessions:
-    """Those that stay good, and for each client model those that may be used up."""
-
-    shared: Sequence[Session]
-    spent: Sequence[Sequence[Session]]
 
 
 class Study:
@@ -73,7 +54,7 @@ class Study:
         self.order, self._tell, self._count = order, tell, count
         self.folder = RunFolder(order.folder or new_run_folder(order.reports, "reconnect", time.time()))
         self._contract = load_contract()
-        self._raise_limits()
+        check_machine(order, self.folder.path, tell)
         self._ground: Ground = HookGround(order) if order.target else OwnGround(order, self.folder.server_log)
         self._greenlets: list[Any] = []
         self._failure: BaseException | None = None
@@ -84,60 +65,12 @@ class Study:
         self.finished = False
         try:
             reach(self._ground.target)
-            self._sessions = self._deal_sessions()
+            self._sessions = deal_sessions(self._ground.target, order)
             self._journal = Journal(self.folder.path)
-            self._write(self._header())
+            self._write(header(order, self._ground, self.folder.path.name))
         except BaseException:
             self._ground.close()
             raise
-
-    # -- before
-
-    def _raise_limits(self) -> None:
-        order, folder = self.order, self.folder.path
-        sitting = max(order.clients, self._contract.limits.connections) if "full" in order.causes else 0
-        sockets = _SOCKETS_A_CLIENT * order.clients + sitting
-        disk = _BYTES_A_CLIENT * order.clients * len(list(order.cells()))
-        for hint in preflight(Demand(sockets, order.clients, disk), read_machine("127.0.0.1", 0, folder)):
-            self._tell(hint)
-        raise_descriptors(sockets + _OTHER_DESCRIPTORS)
-
-    def _deal_sessions(self) -> _Sessions:
-        target, models = self._ground.target, len(self.order.models)
-        regular = [session for session in target.available_sessions(_MOST_SESSIONS) if session.role == "regular"]
-        if not regular:
-            raise UsageError("the profile gives no session of a regular user", str(target.source), "give it one")
-        spare = min(SPENT, (len(regular) - 1) // models) if "expired" in self.order.causes else 0
-        cut = len(regular) - spare * models
-        return _Sessions(regular[:cut], [regular[cut + n * spare : cut + (n + 1) * spare] for n in range(models)])
-
-    def _header(self) -> dict[str, Any]:
-        target, contract = self._ground.target, self._contract
-        rules = scaled_rules(contract.client, self._ground.scale)
-        packages = ("roadmap-harness", "locust", "gevent")
-        return {
-            "kind": "header",
-            "format": FORMAT,
-            "run": self.folder.path.name,
-            "scenario": "reconnect",
-            "started": time.time(),
-            "target": {"name": target.name, "base_url": target.base_url, "ws_url": target.ws_url},
-            "seed": self.order.seed,
-            "parameters": {**self.order.parameters(), "time_scale": self._ground.scale, "limit": self._ground.limit},
-            "rules": {"base": rules.reconnect_base, "cap": rules.reconnect_cap, "attempts": rules.reconnect_attempts,
-                      "pong_every": rules.unsolicited_pong_every},
-            "own_server": not self.order.target,
-            "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}},
-            "machine": {
-                "cores": os.cpu_count(),
-                "memory_bytes": psutil.virtual_memory().total,
-                "kernel": f"{platform.system()} {platform.release()}",
-                "hostname": platform.node(),
-            },
-            "git": git_revision(Path.cwd()),
-            "workers": 1,
-            "readings": dict(target.readings),
-        }  # fmt: skip
 
     # -- the cells
 
@@ -171,7 +104,11 @@ class Study:
         swarm: Swarm | None = None
         watch: Watch | None = None
         try:
-            route = blow.set_stage()
+            try:
+                route = blow.set_stage()
+            except RunInvalid as error:  # this cause cannot be tried; the others can
+                self._event("unready", {"cell": cell.number, "why": error.what})
+                return
             swarm = self._swarm(self._models(cell), route, blow.sessions, notes, cell.number)
             watch = Watch(swarm, notes, self._route_address(), lambda: self._ground.pid)
             self._spawn(self._pulse, watch)

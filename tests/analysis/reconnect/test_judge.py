@@ -9,6 +9,7 @@ import pytest
 
 from harness.analysis.kinds import analyse_run, assess_run
 from harness.analysis.reconnect.summary import StudyAssessment
+from harness.errors import UsageError
 from harness.verdict import Overall, Validity, Verdict
 from schemas import load_contract
 from tests.analysis.reconnect.builder import CODES, T0, Record, Truth, event, skipped, study, write
@@ -104,6 +105,8 @@ def test_a_cell_whose_stage_could_not_be_set_is_inconclusive(judge: Judge) -> No
     found = judge(study(Truth(), more=(begun, event(T0, "unready", cell=9, holding=3, clients=20))))
     assert verdicts(found)["cause_full"] is Verdict.INCONCLUSIVE
     assert "3 of 20" in found.summary.benchmark("cause_full").detail
+    told = judge(study(Truth(), more=(begun, event(T0, "unready", cell=9, why="others sit there"))))
+    assert "thers sit there" in told.summary.benchmark("cause_full").detail
 
 
 GUILTY = Truth(turned_away=lambda client: True)
@@ -131,8 +134,35 @@ def test_what_we_did_wrong_makes_the_study_invalid_and_nobody_guilty(judge: Judg
     assert not {Verdict.PASS, Verdict.WARN, Verdict.FAIL} & set(verdicts(found).values())
 
 
+def test_a_generator_that_is_late_for_the_sample_class_still_judges_by_the_others(judge: Judge) -> None:
+    found = judge(study(Truth(), Truth(model="sample", late=0.9)))
+    assert found.summary.verdict is Overall.PASS
+    assert "could not keep up" in found.summary.benchmark("sample_lost").detail
+    assert judge(study(Truth(model="sample", late=0.9))).summary.validity is Validity.INVALID
+
+
 def test_the_same_without_our_fault_is_a_miss(judge: Judge) -> None:
     assert judge(study(GUILTY)).summary.verdict is Overall.FAIL
+
+
+THRESHOLDS = 'contract = {}\nrequire = ["contract.back_p100 < {}s", "killed_sample.leaked == 0", "generator.late_p99 < 1s"]\n'
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(8, Verdict.PASS), (7, Verdict.FAIL)])
+def test_thresholds_of_ones_own_judge_the_study(tmp_path: Path, limit: int, expected: Verdict) -> None:
+    folder = write(tmp_path / "run", study(*ALL))
+    (folder / "thresholds.toml").write_text(THRESHOLDS.format("false", limit))
+    summary = analyse_run(folder)
+    told = {each.title: each.verdict for each in summary.benchmarks if each.id.startswith("threshold")}
+    assert told == {
+        f"contract.back_p100 < {limit}s": expected,
+        "killed_sample.leaked == 0": Verdict.FAIL,  # 60 of them
+        "generator.late_p99 < 1s": Verdict.PASS,
+    }
+    assert summary.benchmark("reconnect_stranded").verdict is Verdict.INFO
+    (folder / "thresholds.toml").write_text('require = ["contract.sideways < 1s"]')
+    with pytest.raises(UsageError, match="contract"):
+        analyse_run(folder)
 
 
 def test_verdicts_json_is_written_for_machines(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from harness.analysis.reconnect.summary import StudyAssessment, assess_study
 from harness.locust_run import scenario_file
-from harness.verdict import Overall, Verdict
+from harness.verdict import Overall, Validity, Verdict
 from schemas import load_contract
 from tests.load.rig import Outcome, outcome, server, until
 
@@ -101,18 +101,20 @@ def profile(folder: Path, base_url: str, sessions: Path, hooks: str) -> Path:
     return file
 
 
-def test_without_hooks_a_cause_is_not_testable_and_says_why(tmp_path: Path) -> None:
-    with server(tmp_path) as running:
+def test_without_hooks_a_cause_is_not_testable_and_a_server_that_cannot_be_filled_is_not_full(tmp_path: Path) -> None:
+    with server(tmp_path, ["--connections", "10"]) as running:
         sessions = Path(json.loads(running.ready.read_text())["sessions_file"])
-        target = profile(tmp_path, running.base_url, sessions, "[hooks]\nrevoke = false\n")
-        done = locust(tmp_path, target=target, causes="graceful,killed,expired")
+        target = profile(tmp_path, running.base_url, sessions, "[hooks]\nrevoke = false\n[limits]\nconnections = 40\n")
+        done = locust(tmp_path, target=target, causes="graceful,killed,expired,full", models="contract")
     assert done.folder is not None, done.output
     summary = assess_study(done.folder).summary
-    assert (summary.verdict, done.code) == (Overall.UNTESTED, 4)
+    assert (summary.validity, done.code) == (Validity.INVALID, 4)
     told = {b.id: b for b in summary.benchmarks if b.verdict is Verdict.NOT_TESTABLE}
     assert set(told) == {"cause_graceful", "cause_killed", "cause_expired"}
     assert "no stop and no start hook" in told["cause_graceful"].detail
     assert "no revoke hook" in told["cause_expired"].detail
+    assert summary.benchmark("cause_full").verdict is Verdict.INCONCLUSIVE
+    assert "10 of the 40 places" in summary.benchmark("cause_full").detail
 
 
 def test_a_target_of_its_own_is_stopped_and_started_by_its_hooks(tmp_path: Path) -> None:
