@@ -96,7 +96,7 @@ def _step(run: Run, asked: int, start: float, until: float) -> CapacityStep:
     span = float(read["t"].max() - read["t"].min()) if len(read) > 1 else 0.0
     cpu = float(read["cpu"].max() - read["cpu"].min()) / span if span > 0 else None
     host = seconds["host_cpu"].dropna()
-    frames = float(seconds["frames"].sum()) / max(until - start, 1e-9)
+    frames = float(seconds["frames"].sum()) / max(1, seconds["t"].map(np.floor).nunique())
     held = not unfit and p99 is not None and p99 < limit and lost == 0 and held_open >= asked
     return CapacityStep(asked, held_open, until - start, latency.count, p50, p99, lost, frames,
                         float(host.mean()) if len(host) else None, cpu, unfit, held)  # fmt: skip

@@ -44,7 +44,7 @@ def connections(case: Case) -> Benchmark:
         limit=limit,
         measured=0 if loss is not None else fleet.held,
         unit="connections",
-        margin=(fleet.held + fleet.excused - limit) / limit if loss is None else -1.0,
+        margin=(min(fleet.held + fleet.excused, fleet.asked) - limit) / limit if loss is None else -1.0,
         verdict=verdict,
         samples=fleet.opened + fleet.refused,
         detail=detail,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import time
 from dataclasses import asdict
 from importlib import metadata
@@ -17,6 +16,7 @@ from harness.journal import FORMAT
 from harness.load.prepare import Prepared
 from harness.load.settings import Settings
 from harness.load.shape import Shape
+from harness.revision import git_revision
 
 __all__ = ["git_revision", "header"]
 
@@ -52,18 +52,3 @@ def header(shape: Shape, settings: Settings, prepared: Prepared, workers: int) -
         "limits": asdict(target.limits),
         "exclusive_clock": True,
     }
-
-
-def git_revision(folder: Path) -> dict[str, Any] | None:
-    """The revision of the checkout that `folder` is in, or None: outside of one, or without git."""
-    try:
-        revision = _git(folder, "rev-parse", "--short=12", "HEAD")
-        dirty = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return {"revision": revision, "dirty": bool(dirty)}
-
-
-def _git(folder: Path, *words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True, timeout=10)  # noqa: S607
-    return done.stdout.strip()

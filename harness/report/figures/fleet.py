@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from harness.analysis.memory import Memory
@@ -63,7 +64,7 @@ def connections(line: pd.DataFrame, target: pd.DataFrame, times: Times, asked: i
     return drawn(figure, "connections", title, f"{says} {times.strip_says}", columns, rows, wide=True)
 
 
-def _process(above, below, read: pd.DataFrame, times: Times, frame: pd.DataFrame) -> str:  # type: ignore[no-untyped-def]
+def _process(above: Axes, below: Axes, read: pd.DataFrame, times: Times, frame: pd.DataFrame) -> str:
     t, rss = read["t"].to_numpy(dtype=float) - times.origin, read["rss"].to_numpy(dtype=float)
     above.plot(t, rss / 1e6, color=TWO, linewidth=1.6)
     above.set_ylim(0.0, max(float(rss.max()) / 1e6, 1e-3) * 1.25)

@@ -1,0 +1,35 @@
+"""The scenario capacity end to end: a server that lets in 30 has its knee at the step before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from harness.analysis.capacity import CapacityStudy
+from harness.analysis.summary import assess
+from harness.locust_run import scenario_file
+from harness.verdict import Verdict
+from tests.load.rig import RATE, run, server
+
+
+def test_the_knee_of_a_server_that_lets_in_thirty(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"users": 40, "steps": 2, "duration": 10, "warmup": 0.5, "spawn-rate": 40}
+    with server(tmp_path, ["--connections", "30"]) as running:
+        done = run(running.ready, tmp_path, file=scenario_file("capacity"), **options)
+    assert done.folder is not None, done.output
+    assert done.footer["reason"] == "completed", done.output
+    summary = assess(done.folder).summary
+    assert not summary.reasons, "a search for a limit is not made invalid by having found it"
+    study = summary.study
+    assert isinstance(study, CapacityStudy)
+    assert [(step.asked, step.open) for step in study.steps] == [(20, 20), (40, 30)]
+    assert not study.steps[1].held
+    assert summary.throughput.whole.lost == 0, "who joins late is owed what comes after, and no voter its own vote"
+    assert summary.throughput.whole.misdirected == 0
+    assert {status for record in done.of("casts") for status in record["status"]} == {200}
+    first = study.steps[0]
+    assert study.knee == (20 if first.held else 0)
+    assert 0.5 * RATE * 19 < first.frames < 2 * RATE * 20
+    if not first.unfit and not study.steps[1].unfit:
+        assert summary.benchmark("capacity").verdict is Verdict.FAIL
+        assert "only 30 were open" in summary.benchmark("capacity").detail
