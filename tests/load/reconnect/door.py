@@ -112,9 +112,9 @@ class Door:
 
     def _let_go(self, sock: socket.socket, code: int | None) -> None:
         if code is not None and sock in self.inside:
-            sock.send(encode(CLOSE, close_payload(code), masked=False))
-            sock.shutdown(socket.SHUT_WR)
-            time.sleep(0)
+            with contextlib.suppress(OSError):  # a client may have left before
+                sock.send(encode(CLOSE, close_payload(code), masked=False))
+                sock.shutdown(socket.SHUT_WR)
         self._end(sock)
 
     # -- the thread
@@ -158,11 +158,12 @@ class Door:
             answer = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n" if full else self.answer(data)
             if answer is None:
                 return
+            let_in = answer.startswith(b"HTTP/1.1 101")
+            if let_in:
+                self.inside.append(sock)  # before the client can know
             with contextlib.suppress(OSError):
                 sock.send(answer)
-            if answer.startswith(b"HTTP/1.1 101"):
-                self.inside.append(sock)
-            else:
+            if not let_in:
                 self._end(sock)
 
     def _end(self, sock: socket.socket) -> None:
