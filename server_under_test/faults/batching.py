@@ -12,10 +12,16 @@ __all__ = ["ROOM"]
 
 ROOM = Room()
 
-LOST = {"VOTE-15": "the last count is not told", "RATE-16": "the last count is not told", "BAT-06": "votes near each other go missing"}
+LOST = {
+    "VOTE-15": "the last count is not told",
+    "RATE-16": "the last count is not told",
+    "BAT-06": "votes near each other go missing",
+    "SUB-*": "votes near each other go missing",
+    "UNS-*": "votes near each other go missing",
+}
 
 
-@ROOM.fault("BAT-01", {"RATE-16": "votes above the cap pile up in place of being merged"})
+@ROOM.fault("BAT-01", {"RATE-16": "votes above the cap pile up in place of being merged", "BAT-06": "there is no batch to look into"})
 class NothingIsBatched(Batcher):
     """Every vote has a frame of its own, however close they come."""
 

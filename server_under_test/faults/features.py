@@ -250,7 +250,7 @@ class CreatedUnannounced(TellsSome):
         return event.kind is not Kind.CREATED
 
 
-@ROOM.fault("FCRE-01", {"SEC-06": NOT_TOLD})
+@ROOM.fault("FCRE-01", {"SEC-0[67]": NOT_TOLD})
 class CreatedWithAnotherId(Composer):
     """A new feature is announced under an id that is not its own."""
 

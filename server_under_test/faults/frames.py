@@ -78,7 +78,9 @@ class NoticeWithErrors(Connection):
         self.send(self.hub.composer.frame({"type": "NOTICE"}))
 
 
-@ROOM.fault("GEN-02", {**UNREAD, **broken(VOTES, "no check knows an update by this name")})
+@ROOM.fault(
+    "GEN-02", {**UNREAD, **broken(VOTES, "no check knows an update by this name"), "HB-12": "the update of a vote passes for an answer"}
+)
 class VotesInLowerCase(Composer):
     """VOTE_UPDATE is called vote_update."""
 

@@ -136,7 +136,14 @@ class WatchedFeatureIsTakenAway(FaultyHub):
         return [one for one in found if one.watched is not None] or found
 
 
-@ROOM.fault("SUB-05", {"SUB-03": "a socket that subscribes again", "UNS-05": "it subscribes again"})
+@ROOM.fault(
+    "SUB-05",
+    {
+        "SUB-03": "a socket that subscribes again",
+        "UNS-05": "it subscribes again",
+        "SUB-0[78]": "what it asked for before is forgotten, so there are never too many",
+    },
+)
 class SecondSubscribeReplaces(FaultyConnection):
     """A further SUBSCRIBE replaces the one before it."""
 
@@ -146,7 +153,14 @@ class SecondSubscribeReplaces(FaultyConnection):
         super().subscribe(feature_ids)
 
 
-@ROOM.fault("SUB-05", {"SUB-0[178]": "it subscribes several times", "UNS-05": "it subscribes again"})
+@ROOM.fault(
+    "SUB-05",
+    {
+        "SUB-0[178]": "it subscribes several times",
+        "UNS-05": "it subscribes again",
+        "SUB-0[78]": "what it asked for before is forgotten, so there are never too many",
+    },
+)
 class SecondSubscribeIgnored(FaultyConnection):
     """A further SUBSCRIBE has no effect."""
 
