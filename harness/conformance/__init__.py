@@ -39,7 +39,7 @@ level (`soft=True`: WARN at most); `Recorded`, `NotTestable`, `Inconclusive` say
 leaves a check is INCONCLUSIVE: our failure, never the target's. An `assert` in the check's own file counts as Broken. Hooks that
 the clause `needs` in clauses.toml are tried before the check starts; more go into `@clause(..., hooks=("start",))`.
 
-While this machine is short of processors, what is Broken is looked at once more, on a fresh stage: a check must bear repeating.
+While this machine is short of processors, what is Broken or Inconclusive is tried once more, on a fresh stage: a check must bear repeating.
 
 All checks of a process run at once, so a check judges only what concerns its own features (`stage.feature()`) and sockets, and
 any other legal frame may come between. It never sleeps to wait for the target: `stage.expect`, `connection.wait_for(..., since)`.

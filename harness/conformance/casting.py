@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from harness.conformance.arrivals import Book, gathered, told
 from harness.conformance.cast import Cast
@@ -25,12 +26,13 @@ from schemas import Limits
 __all__ = ["Cast", "capacity_seconds", "cast", "cast_at_capacity", "small_crowd", "undisturbed", "wrong_counts"]
 
 _CASTERS = 48
-_FEATURES = 80  # voted on in turn where votes may be merged; where they may not, so many that this lies between two votes on one:
+_MAKERS = 4  # that make features side by side
+_FEATURES = 40  # voted on in turn where votes may be merged; where they may not, so many that this lies between two votes on one:
 _APART = 1.0  # seconds; a server that was kept from running catches up late
 _APART_IN_A_CROWD = 2.0
 _VOTERS = 4
 _SMALL = 5  # sockets, where the number does not matter
-_BREATH = 1.0  # seconds between what we made and the first vote: what we made is broadcast as well, and counts towards the limit
+_BREATH = 0.5  # seconds between what we made and the first vote: what we made is broadcast as well, and counts towards the limit
 _TRIES = 2  # where this machine spoilt the first
 _SETTLED = 1.0  # seconds without news after which what has not come is not awaited any more
 
@@ -94,7 +96,7 @@ def cast(stage: Stage, crowd: Crowd, rate: float, seconds: float, *, apart: floa
     began = time.time()
     book = Book(plan.count)
     _run(stage, plan, voters, began, book)
-    _await_arrivals(stage, crowd, plan, book)
+    _await_arrivals(stage, crowd, plan, book, _SETTLED if apart else _SETTLED / 2)
     host = watch.load()
     if stage.target.hook("create") is None:
         _withdraw(stage, plan, voters, book)
@@ -115,7 +117,8 @@ def _features(stage: Stage, rate: float, voters: dict[str, Session], *, apart: f
     needed = math.floor(2 * stage.limits.batch_window * rate) + 1 if apart else 1
     wanted = max(needed, math.ceil(apart * rate)) if apart else _FEATURES
     if stage.target.hook("create") is not None:
-        return tuple(stage.feature() for _ in range(wanted))
+        with ThreadPoolExecutor(_MAKERS) as makers:
+            return tuple(makers.map(lambda _: stage.feature(), range(wanted)))
     there = len(stage.done("list", stage.user()).answer.items) if stage.target.hook("list") is not None else 0
     if there < needed:
         raise NotTestable(f"it takes {needed} features, for {rate:g} votes a second would be merged on fewer; there are {there}", "create")
@@ -168,8 +171,10 @@ def _withdraw(stage: Stage, plan: VotePlan, voters: dict[str, Session], book: Bo
             stage.ground.call("unvote", voters[voter], featureId=feature)
 
 
-def _await_arrivals(stage: Stage, crowd: Crowd, plan: VotePlan, book: Book) -> None:
-    """Until every vote that was taken may have arrived: no news for a while, or twice the time for it over, since late is not lost."""
+def _await_arrivals(stage: Stage, crowd: Crowd, plan: VotePlan, book: Book, settled: float) -> None:
+    """Until every vote that was taken may have arrived: no news for `settled` seconds, or twice the time for it over, since late is not
+    lost.
+    """
     deadline = time.monotonic() + 2 * stage.patience
     quiet_since, before = time.monotonic(), -1
     while time.monotonic() < deadline:
@@ -177,7 +182,7 @@ def _await_arrivals(stage: Stage, crowd: Crowd, plan: VotePlan, book: Book) -> N
         if seen != before:
             before, quiet_since = seen, time.monotonic()
         complete = len(told(crowd, plan)) >= int(book.taken.sum())
-        if time.monotonic() - quiet_since > (stage.grace if complete else _SETTLED):
+        if time.monotonic() - quiet_since > (stage.grace if complete else settled):
             return
         time.sleep(0.05)
 

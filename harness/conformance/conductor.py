@@ -86,15 +86,19 @@ class Conductor:
         began, wall, since = time.monotonic(), time.time(), mark()
         stage = self.stage(check)
         ending = self._ending(check, stage, arguments)
-        busy = pressed(since) if isinstance(ending, Broken) and set(arguments) == {"stage"} and self.ground.options.confirm else None
+        doubtful = isinstance(ending, Broken | Inconclusive) and self.ground.lost is None
+        busy = pressed(since) if doubtful and set(arguments) == {"stage"} and self.ground.options.confirm else None
         seconds = self.seconds(check)
         if busy is not None and time.monotonic() + seconds < began + bound_of(seconds) - _ROOM / 2:
             stage.close()
             with self._lock:
                 self._stages[check.id] = stage = Stage(self.ground, check.clause, check.id)
             ending = self._ending(check, stage, {"stage": stage})
-            if not isinstance(ending, Broken):
-                stage.note(f"it seemed broken at first, while {busy}; tried again it was not")
+            if not isinstance(ending, Broken | Inconclusive):
+                stage.note(f"at first it did not look well, while {busy}; tried again it did")
+        if isinstance(ending, Broken) and not stage.may_kill and self.ground.is_gone():
+            # Sockets end without a Close when their server dies, whatever was asked of it.
+            ending = Inconclusive(f"the target was lost during the run: {self.ground.lost}")
         record = self._record(check, stage, ending, wall - self._origin, time.monotonic() - began)
         self.keep(record)
         stage.close()

@@ -33,6 +33,8 @@ class Refusal:
     """HTTP's, where it was refused there."""
     code: int | None = None
     """Of the Close frame that followed the upgrade."""
+    nobody: bool = False
+    """Nothing listens there."""
 
     @property
     def of_session(self) -> bool:
@@ -63,7 +65,7 @@ def knock(target: Target, session: Session, seconds: float) -> Admitted | Refusa
         told = f" with Retry-After: {again}" if again is not None else ""
         if opened.status is not None:
             return Refusal(f"HTTP {opened.status}{told}", answered=True, status=opened.status)
-        return Refusal(opened.problem, answered=opened.phase in ("closed", "connect", "garbage"))
+        return Refusal(opened.problem, answered=opened.phase in ("closed", "connect", "garbage"), nobody=opened.phase == "connect")
     return _greeted(opened, seconds)
 
 

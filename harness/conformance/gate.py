@@ -36,7 +36,7 @@ class GateOptions:
     workers: int = 1
     side_by_side: int = SIDE_BY_SIDE
     confirm: bool = True
-    """Whether a clause that seems broken while this machine is short of processor time is tried once more."""
+    """Whether what seems broken, or cannot be judged, while this machine is short of processor time is tried once more."""
     seed: int = 1
     """Of what a check leaves to chance: whose turn it is to vote, when a dropped client comes back."""
     capacity: str = "auto"

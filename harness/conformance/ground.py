@@ -28,9 +28,9 @@ from schemas import Contract, load_contract, load_readings
 
 __all__ = ["SIDE_BY_SIDE", "Ground", "Options"]
 
-SIDE_BY_SIDE = 20
+SIDE_BY_SIDE = 24
 """Active checks at once in a process, unless the user says otherwise: most of their time is spent waiting."""
-_SHARE = 0.5  # of the contract's broadcasts a second that all checks together may cause
+_SHARE = 0.6  # of the contract's broadcasts a second that all checks together may cause
 _LOST_AFTER = 3  # connections in a row that got nowhere, until the target counts as gone
 _HOOK_SECONDS = 10.0
 _FIRST = 3  # sessions of the profile, of which none is good for one run only
@@ -46,7 +46,7 @@ class Options:
     client_scale: float = 1.0
     seed: int = 1
     confirm: bool = True
-    """Whether a clause that seems broken while this machine is short of processor time is tried once more."""
+    """Whether what seems broken, or cannot be judged, while this machine is short of processor time is tried once more."""
     worker: int = 0
     workers: int = 1
 
@@ -143,6 +143,15 @@ class Ground:
     def _lets_somebody_in(self) -> bool:
         sessions = self.target.available_sessions(_FIRST)
         return any(refusal_of(self.target, each, _HOOK_SECONDS) is None for each in sessions)
+
+    def is_gone(self) -> bool:
+        """Whether nothing listens at the target any more, and nobody wanted that: then it is lost, from now on."""
+        if self.lost is None and not self._down_allowed and self.target.ws_url:
+            for session in self.target.available_sessions(1):
+                refusal = refusal_of(self.target, session, _HOOK_SECONDS)
+                if refusal is not None and refusal.nobody:
+                    self.lost = refusal.text
+        return self.lost is not None
 
     @contextlib.contextmanager
     def may_be_down(self) -> Iterator[None]:

@@ -64,14 +64,18 @@ class Secrets:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._known: set[str] = set()
         self._texts: tuple[str, ...] = ()
         self._bytes: tuple[bytes, ...] = ()
 
     def add(self, session: Session) -> None:
         """Remember a session's cookie value, its decoded form and the token inside it."""
         value = session.value.get_secret_value().strip('"')
+        if value in self._known:
+            return
         texts = {value, session.token()}
         with self._lock:
+            self._known.add(value)
             new = {text for text in texts if len(text) >= _SHORTEST_SECRET} - set(self._texts)
             if new:
                 # Longest first: a token is part of the value that holds it.

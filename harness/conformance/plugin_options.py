@@ -36,7 +36,12 @@ def add_options(parser: pytest.Parser) -> None:
     add("--second-url", default="", help="WebSocket URL of a second instance")
     add("--client", default="", help='command that starts a client under test, {url} being where it shall connect; or "open"')
     add("--client-scale", type=float, default=1.0, help="pace of the client's clock: 0.1 makes ten seconds of the contract one")
-    add("--confirm", default="yes", choices=("yes", "no"), help="try again what seems broken while this machine is short of processor time")
+    add(
+        "--confirm",
+        default="yes",
+        choices=("yes", "no"),
+        help="try again what seems broken or cannot be judged while this machine is short of processors",
+    )
     add("--seed", type=int, default=1, help="of what is left to chance")
     add("--run-folder", default="", help="where the records go; without it none are kept")
     add("--side-by-side", type=int, default=SIDE_BY_SIDE, help="active checks at once; 1 runs all one by one")

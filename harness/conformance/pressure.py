@@ -1,4 +1,4 @@
-"""Whether this machine was short of processor time while a check ran: then a target that seemed to break a clause is tried once more.
+"""Whether this machine was short of processor time while a check ran: then what seemed broken, or could not be judged, is tried once more.
 
 The kernel counts the time in which somebody waited for a processor (Documentation/accounting/psi.rst); where it does not, the share of
 all processors in use must do. The rule: pressure acquits nobody and convicts nobody; it only asks for a second look.

@@ -21,11 +21,11 @@ from harness.conformance.outputs.document import document
 from harness.conformance.records import read_records
 from harness.conformance.unchecked import unchecked
 from harness.errors import RunInvalid
-from harness.journal import FORMAT, Journal, RunFolder, read_journal
+from harness.journal import FORMAT, Journal, read_journal
 from harness.revision import git_revision
 from schemas import Level, load_clauses
 
-__all__ = ["KINDS", "RESULT", "Begun", "begin", "conclude", "is_cut_short", "rebuild_gate"]
+__all__ = ["KINDS", "RESULT", "Begun", "begin", "conclude", "rebuild_gate"]
 
 RESULT = "conformance.json"
 KINDS = ("plan", "check", "reading", "lost")
@@ -82,18 +82,6 @@ def _write_result(folder: Path, result: GateResult, started: float) -> None:
     draft = folder / f"{RESULT}.new"
     draft.write_text(text + "\n", "utf-8", errors="backslashreplace")
     draft.replace(folder / RESULT)
-
-
-def is_cut_short(folder: Path) -> bool:
-    """Whether this is the folder of a gate's run that was never judged."""
-    if (folder / RESULT).exists():
-        return False
-    try:
-        with RunFolder(folder).journal.open("rb") as file:
-            header = json.loads(file.readline())  # a load run's journal is long: the first line is enough
-    except (OSError, ValueError):
-        return False
-    return isinstance(header, dict) and header.get("scenario") == "conformance"
 
 
 def rebuild_gate(folder: Path) -> GateResult:

@@ -58,6 +58,12 @@ def test_on_a_busy_one_the_second_look_counts(monkeypatch: pytest.MonkeyPatch, s
     assert record.observed == ("that again" if verdict is Verdict.FAIL else "")
 
 
+def test_what_could_not_be_judged_is_tried_again_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conducting, "pressed", lambda _: BUSY)
+    assert judged([Inconclusive("votes never met"), None])[0].verdict is Verdict.PASS
+    assert judged([Inconclusive("votes never met"), Broken("this", "that")])[0].verdict is Verdict.FAIL
+
+
 def test_what_is_kept_is_not_looked_at_again_and_nothing_is_when_nobody_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conducting, "pressed", lambda _: BUSY)
     assert judged([None])[1] == 1

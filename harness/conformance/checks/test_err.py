@@ -304,6 +304,7 @@ def monsters(limits: Limits) -> Sequence[tuple[str, bytes]]:
 @clause("ERR-12")
 def test_survives(stage: Stage) -> None:
     """Whatever one client sends, the server and all other sockets live on, and are told of votes."""
+    stage.may_kill = True
     (session,) = exclusive(stage)
     others = [stage.connect(session, name="the same session"), stage.connect(stage.user(1), name="another user")]
     for what, payload in monsters(stage.limits):

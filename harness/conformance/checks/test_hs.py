@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
-from harness.conformance import Broken, Connection, NotTestable, Opened, Recorded, Refused, Stage, clause, unpack
+from harness.conformance import Broken, Connection, NotTestable, Opened, Recorded, Refused, SendError, Stage, clause, unpack
 from harness.target import Session
 
 _NEVER_ISSUED = "TJm4RqUuXnE8wQyZ0kPcVbL7sHdGf2Aa.d2hvIHNpZ25lZCB0aGlzPyBub2JvZHkgZGlkLCBldmVyIQ%3D%3D"
@@ -59,7 +59,11 @@ def opens(stage: Stage, why: str, **request: Any) -> Connection:
 def alive(stage: Stage, connection: Connection, what: str) -> None:
     """The socket answers a Ping frame."""
     mark = connection.mark()
-    connection.ping(b"alive")
+    try:
+        connection.ping(b"alive")
+    except SendError:
+        if connection.wait_closed(stage.patience) is None:
+            raise  # it is there, and it is we who could not ask
     if connection.wait_for(lambda frame: frame.payload == b"alive", stage.patience, mark) is None:
         raise Broken(
             f"{what} to answer", "no Pong came" + (f": closed with {connection.closed.code}" if connection.closed else ""), connection

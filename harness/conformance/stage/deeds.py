@@ -18,6 +18,8 @@ from schemas import Clause
 
 __all__ = ["Deeds"]
 
+_MANY, _HANDS = 16, 4  # features from which on several threads delete them, and how many do
+
 
 class Deeds(Sockets):
     """Remembers what it made and which votes stand, so that `undo` leaves the target as it was."""
@@ -157,6 +159,14 @@ class Deeds(Sockets):
             if feature not in made and self.ground.lost is None:
                 with contextlib.suppress(Exception):
                     self.ground.call("unvote", session, featureId=feature)
-        for each in self._features:
+
+        def give_back(each: Feature) -> None:
             with contextlib.suppress(Exception):
                 self.ground.features.give_back(each)
+
+        if len(self._features) > _MANY:
+            with ThreadPoolExecutor(_HANDS) as hands:
+                list(hands.map(give_back, self._features))
+        else:
+            for each in self._features:
+                give_back(each)

@@ -35,6 +35,8 @@ class Setting:
         self.played: list[Play] = []
         """The scenes with a client under test that the check judges; their record is its evidence."""
         self.notes: list[str] = []
+        self.may_kill = False
+        """Set by a check that sends what may bring a target down: then its end is what the check has found."""
 
     # ---- time
 
