@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench faults bench-receivers bench-truth bench-report bench-server test lint type imports unit constraints clean
+.PHONY: help install bench faults bench-receivers bench-truth bench-report bench-server test lint type imports unit constraints pictures clean
 
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -59,6 +59,9 @@ unit: $(STAMP)
 constraints: $(STAMP) ## pin again what pyproject.toml asks for
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --group dev --upgrade \
 	  --custom-compile-command "make constraints" pyproject.toml -o constraints.txt
+
+pictures: $(STAMP) ## take the README's pictures anew, from reports/example
+	@$(BIN)/python docs/pictures.py $(ARGS)
 
 clean:           ## remove what can be made again
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* .import_linter_cache

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import EvidenceLost, HarnessError, RunInvalid, UsageError
-from harness.journal import read_journal
+from harness.journal import RunFolder, read_journal
 from harness.verdict import Verdict
 
-__all__ = ["FILE", "Check", "Clause", "Frame", "Gate", "Known", "Reading", "read_gate"]
+__all__ = ["FILE", "GATE_SCENARIO", "Check", "Clause", "Frame", "Gate", "Known", "Reading", "is_cut_short", "read_gate"]
 
 FILE = "conformance.json"
+GATE_SCENARIO = "conformance"
+"""What the journal that the gate leaves beside its result calls its scenario."""
 _FORMAT = 1
 _PARTS = "parts"
 
@@ -124,6 +126,18 @@ class Gate:
     @property
     def selected(self) -> list[Clause]:
         return [each for each in self.clauses if each.selected]
+
+
+def is_cut_short(folder: Path) -> bool:
+    """Whether this is the folder of a gate's run that was never judged."""
+    if (folder / FILE).exists():
+        return False
+    try:
+        with RunFolder(folder).journal.open("rb") as file:
+            header = json.loads(file.readline())  # a load run's journal is long: the first line is enough
+    except (OSError, ValueError):
+        return False
+    return isinstance(header, dict) and header.get("scenario") == GATE_SCENARIO
 
 
 def read_gate(folder: Path) -> Gate | None:

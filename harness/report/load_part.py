@@ -5,7 +5,7 @@ The figures are the analysis' own; here they are only picked and put into words.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from harness.report.head import Head, Tile
 from harness.report.shell import template
 from harness.report.studies import study_part, study_tiles
 from harness.verdict import Benchmark, Overall, Verdict
-from schemas import load_contract, load_readings
+from schemas import load_clauses, load_contract, load_readings
 
 __all__ = ["load_body", "load_head", "load_troubles"]
 
@@ -115,7 +115,7 @@ def load_body(assessment: Assessment) -> Markup:
             gauges=_gauges(assessment),
             events=[_told(event, run.phases.started) for event in run.events[:_EVENTS]],
             events_left=max(0, len(run.events) - _EVENTS),
-            readings=_readings(run.header.get("readings") or {}),
+            readings=_readings(run.header.get("readings") or {}, summary.benchmarks),
             environment=_environment(run.header, run.workers),
             problems=run.problems,
             types=run.types,
@@ -202,15 +202,20 @@ def _moment(value: object, started: float) -> str:
     return str(value)
 
 
-def _readings(given: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    known = {reading.key: reading for reading in load_readings().values()}
+def _readings(given: Mapping[str, Any], benchmarks: Iterable[Benchmark]) -> list[tuple[str, str, str, str]]:
+    """(question, reading, declared or default, meaning): what the profile declared, and the defaults of what bears on a benchmark."""
+    by_key = {reading.key: reading for reading in load_readings().values()}
+    clauses = load_clauses()
+    asked = {id_ for b in benchmarks if b.clause in clauses for id_ in clauses[b.clause].readings}
+    taken = {reading.key: reading.default for reading in by_key.values() if reading.id in asked}
     rows = []
-    for key, value in given.items():
-        reading = known.get(str(key))
-        question = f"{reading.id}: {reading.question}" if reading else str(key)
-        meaning = str(reading.permitted.get(str(value), "")) if reading else ""
-        rows.append((question, str(value), meaning))
-    return rows
+    for key, value in (taken | {str(key): str(value) for key, value in given.items()}).items():
+        reading = by_key.get(key)
+        question = f"{reading.id}: {reading.question}" if reading else key
+        rows.append(
+            (question, f"{key} = {value}", "declared" if key in given else "default", reading.permitted.get(value, "") if reading else "")
+        )
+    return sorted(rows)
 
 
 def _environment(header: Mapping[str, Any], workers: int) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from harness.errors import UsageError
 from harness.journal import RunFolder, read_journal, write_whole
 from harness.report.gate_cards import gate_troubles
-from harness.report.gate_file import Gate, read_gate
+from harness.report.gate_file import GATE_SCENARIO, Gate, read_gate
 from harness.report.gate_head import gate_head
 from harness.report.gate_part import gate_body
 from harness.report.gate_words import ROOMY
@@ -26,10 +26,8 @@ if TYPE_CHECKING:
     from harness.analysis.reconnect.summary import StudyAssessment
     from harness.analysis.summary import Assessment
 
-__all__ = ["GATE_SCENARIO", "MOST", "has_load_run", "html", "render", "write_page"]
+__all__ = ["MOST", "has_load_run", "html", "render", "write_page"]
 
-GATE_SCENARIO = "conformance"
-"""What the journal that the gate leaves beside its result calls its scenario."""
 _SECTION = re.compile(r'<h2 id="([a-z-]+)"[^>]*>([^<]+)</h2>')
 MOST = 2_900_000
 """Bytes that a page may take; what a run says beyond it stays in the run folder's other files."""

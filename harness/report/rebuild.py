@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.report.gate_file import read_gate
+from harness.report.gate_file import is_cut_short, read_gate
 from harness.report.page import has_load_run, write_page
 from harness.report.text import gate_text, summary_text
 
@@ -30,9 +30,9 @@ def rebuild(folder: Path) -> Rebuilt:
     Raises HarnessError where there is neither to read.
     """
     folder = Path(folder)
-    from harness.conformance.run_file import is_cut_short, rebuild_gate  # whoever only renders needs none of the gate
-
     if is_cut_short(folder):
+        from harness.conformance.run_file import rebuild_gate  # a run that was judged needs none of the gate
+
         rebuild_gate(folder)
     gate = read_gate(folder)
     load = None

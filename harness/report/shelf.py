@@ -16,10 +16,13 @@ from typing import Any
 from harness.journal import RunFolder, is_run_name
 from harness.report.gate_file import FILE
 from harness.report.gate_words import verdict_word
+from harness.verdict import Overall
 
 __all__ = ["Group", "Run", "Shown", "groups", "read_shelf"]
 
 _LOAD = ("latency", "memory", "connections", "broadcast_rate", "delivery")
+_JUDGED = frozenset({Overall.PASS, Overall.FAIL})
+_MOST_NUMBERS = 5
 _ASKED = {"viewers": "{:,} viewers", "rate": "{:g} votes/s", "duration": "{:g} s"}
 
 
@@ -70,10 +73,10 @@ def read_shelf(reports: Path) -> list[Run]:
 
 
 def groups(runs: Iterable[Run]) -> list[Group]:
-    """Groups of judged runs, the one with the latest run first."""
+    """Groups of judged runs, the one with the latest run first. What an unfit instrument read is no part of a trend."""
     by: dict[tuple[str, str, str], list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.started):
-        if run.numbers:
+        if run.numbers and run.verdict in _JUDGED:
             by.setdefault((run.kind, run.target, run.load), []).append(run)
     found = [Group(*key, tuple(members)) for key, members in by.items()]
     return sorted(found, key=lambda group: -group.runs[-1].started)
@@ -122,13 +125,13 @@ def _load_run(folder: Path) -> Run | None:
             page=_page(folder),
             started=float(data["started"]),
             seconds=float(data["seconds"]),
-            kind=str(data["scenario"]),
+            kind=str(data["scenario"]).replace("_", " "),
             target=str(data["target"]),
-            load=", ".join(form.format(asked[name]) for name, form in _ASKED.items() if isinstance(asked.get(name), int | float)),
+            load=", ".join(form.format(asked[name]) for name, form in _ASKED.items() if asked.get(name)),
             verdict=str(data["verdict"]),
             cut_short=bool(data["cut_short"]),
             sentence=str(data["sentence"]),
-            numbers=tuple(numbers[:6]),
+            numbers=tuple(numbers[:_MOST_NUMBERS]),
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         return None

@@ -27,9 +27,9 @@ __all__ = [
     "MUTED",
     "NEAR",
     "ONE",
+    "PAPER",
     "THREE",
     "TWO",
-    "canvas",
     "inline",
     "panels",
     "plain_axes",
@@ -37,7 +37,7 @@ __all__ = [
 
 INK, MUTED, AXIS, GRID, LIMIT = "#010201", "#010202", "#010203", "#010204", "#010205"
 ONE, TWO, THREE = "#010206", "#010207", "#010208"
-BAND, GOOD, NEAR = "#010209", "#01020a", "#01020b"
+BAND, GOOD, NEAR, PAPER = "#010209", "#01020a", "#01020b", "#01020c"
 HEAT = ("#010211", "#010212", "#010213", "#010214", "#010215")
 """From a few to most."""
 COLOURS = {
@@ -52,6 +52,7 @@ COLOURS = {
     BAND: "var(--band)",
     GOOD: "var(--good)",
     NEAR: "var(--near)",
+    PAPER: "var(--paper)",
     **{mark: f"var(--heat-{level})" for level, mark in enumerate(HEAT, 1)},
 }
 _LEFT, _RIGHT, _BOTTOM = 0.72, 0.24, 0.5
@@ -63,25 +64,6 @@ _STYLE = {
     "path.simplify_threshold": 0.2,
 }
 _ID = re.compile(r'\b(id="|href="#|url\(#)')
-
-
-def canvas(width: float, height: float, rows: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure (inches) with `rows` axes above each other that share their x axis."""
-    figure = Figure(figsize=(width, height))
-    figure.patch.set_alpha(0.0)
-    grid = figure.subplots(rows, 1, sharex=True, squeeze=False)
-    # Inches for the labels; a layout engine would find the same places in twice the time.
-    figure.subplots_adjust(
-        left=_LEFT / width,
-        right=1.0 - _RIGHT / width,
-        bottom=_BOTTOM / height,
-        top=1.0 - (0.22 if rows > 1 else 0.06) / height,
-        hspace=0.42,
-    )
-    axes = [row[0] for row in grid]
-    for each in axes:
-        plain_axes(each)
-    return figure, axes
 
 
 def panels(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.docs.console import Command, File, mismatch, ports, steps
@@ -53,6 +53,7 @@ def test_output_without_a_command_is_a_mistake(tmp_path: Path) -> None:
 LINES = st.lists(st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1), min_size=1, max_size=6)
 
 
+@settings(deadline=None)
 @given(LINES)
 def test_what_was_printed_matches_itself_and_nothing_else(lines: list[str]) -> None:
     printed = "\n".join(lines)

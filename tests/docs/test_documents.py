@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,12 +18,15 @@ import pytest
 import yaml
 
 from harness.locust_run import free_port
+from harness.report import render
+from tests.analysis.builder import Recipe, good, write
 from tests.docs.console import Command, File, Step, mismatch, ports, steps
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 BIN = Path(sys.executable).parent
 LONGEST = 400.0
+_STARVED = frozenset({"slip", "lag", "stall", "host_cpu", "own_error"})
 
 
 class Shell:
@@ -60,10 +65,18 @@ class Shell:
         done = subprocess.run(
             words, cwd=self._folder, env=self._environment, capture_output=True, text=True, timeout=LONGEST, stdin=subprocess.DEVNULL
         )
+        if done.returncode == 4 and re.search(r"\b(bench|locust|report)\b", text) and self._too_busy():
+            return  # what the documents promise of a machine that is short of processors: INVALID, and no word about the server
         assert done.returncode == command.code, f"$ {text}\nended with {done.returncode}\n{done.stdout}\n{done.stderr}"
         if command.prints:
             said = mismatch(done.stdout, [self._own(line) for line in command.prints])
             assert not said, f"$ {text}\n{said}\n{done.stderr}"
+
+    def _too_busy(self) -> bool:
+        """Whether the latest load run is INVALID for want of processors alone: others may run tests beside this one."""
+        found = sorted(self._folder.glob("reports/*/verdicts.json"))
+        said = json.loads(found[-1].read_text("utf-8")) if found else {}
+        return bool(said.get("reasons")) and {reason["code"] for reason in said["reasons"]} <= _STARVED
 
     def close(self) -> None:
         for process in self._running:
@@ -156,3 +169,42 @@ def test_the_profile_of_the_example_is_a_profile(tmp_path: Path) -> None:
     target = load_profile(tmp_path / "roadmap.toml", {"LOAD_PASSWORD": "secret-of-the-test"})
     assert target.name == "roadmap service"
     assert "secret-of-the-test" not in repr(target)
+
+
+def test_the_pictures_are_there_and_can_be_taken_anew(tmp_path: Path) -> None:
+    names = set(re.findall(r"docs/pictures/([\w-]+\.png)", (ROOT / "README.md").read_text("utf-8")))
+    assert names == {f"{part}-{scheme}.png" for part in ("first-screen", "latency") for scheme in ("light", "dark")}
+    assert all((ROOT / "docs" / "pictures" / name).read_bytes().startswith(b"\x89PNG") for name in names)
+    if not any(map(shutil.which, ("chromium", "chromium-browser"))):
+        pytest.skip("no Chromium here: install Debian's `chromium` package to see pictures being taken")
+    page = render(write(tmp_path / "run", good(Recipe())))
+    command = [sys.executable, str(ROOT / "docs" / "pictures.py"), str(page.parent), "-o", str(tmp_path / "pictures")]
+    subprocess.run(command, check=True, capture_output=True, timeout=LONGEST)
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == names
+
+
+def test_the_gate_of_a_pipeline_tells_a_target_that_is_not_there(tmp_path: Path) -> None:
+    sessions = [{"value": "nobody", "role": "regular", "userId": "u1"}]
+    (tmp_path / "sessions.json").write_text(json.dumps(sessions), "utf-8")
+    profile = f'name = "dead"\nbase_url = "http://127.0.0.1:{free_port()}"\n[sessions]\nsource = "cookies-file"\npath = "sessions.json"\n'
+    (tmp_path / "dead.toml").write_text(profile, "utf-8")
+    (tmp_path / "sessions.json").chmod(0o600)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROADMAP_", "COV_", "GITHUB_"))}
+    action = yaml.safe_load((ROOT / "action.yml").read_text("utf-8"))
+    step = next(step for step in action["runs"]["steps"] if step.get("id") == "gate")
+    asked = {"TARGET": "dead.toml", "CHECK": "--clause HS-01", "BENCH": "no", "ROADMAP_REPORTS": "reports", "HARNESS": str(ROOT)}
+    assert set(step["env"]) == set(asked)
+    asked["GITHUB_OUTPUT"] = str(tmp_path / "output")
+    words = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]  # as GitHub starts it
+    done = subprocess.run(words, cwd=tmp_path, env={**kept, **asked}, capture_output=True, text=True, timeout=LONGEST)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert (tmp_path / "output").read_text() == "exit-code=3\n"
+    nobody = subprocess.run([str(ROOT / "ci" / "gate.sh")], cwd=tmp_path, env=kept, capture_output=True, text=True, timeout=LONGEST)
+    assert nobody.returncode != 0
+    assert "TARGET" in nobody.stderr
+
+
+def test_what_is_installed_already_is_used_as_it_is() -> None:
+    if not (ROOT / ".venv" / "bin" / "roadmap-harness").exists():
+        pytest.skip("the harness is not installed in .venv here")
+    subprocess.run([str(ROOT / "ci" / "install.sh"), str(ROOT), "no-such-python"], check=True, capture_output=True, timeout=LONGEST)

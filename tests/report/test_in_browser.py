@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from harness.measure.histogram import Histogram
-from harness.report import rebuild
+from harness.report import rebuild, write_index
 from tests import browser as chromium
 from tests.analysis.builder import Recipe, Record, events, good, of, tear, without, write
 from tests.report.browser import NAMELESS, PALE, WIDTHS, opened
@@ -106,7 +106,7 @@ def test_it_can_be_read(browser: Browser, pages: Pages, tmp_path: Path, kind: st
         assert page.evaluate(PALE) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS[width]["width"], "the page itself never scrolls sideways"
         small = page.evaluate(
-            "[...document.querySelectorAll('svg text')].map(t => t.getBoundingClientRect().height).filter(h => h > 0 && h < 9).length"
+            "[...document.querySelectorAll('svg text')].map(t => t.getBoundingClientRect().height).filter(h => h > 0 && h < 10).length"
         )
         assert small == 0
         shot = tmp_path / "shot.png"
@@ -181,3 +181,18 @@ def test_on_paper_nothing_is_cut_off_or_hangs_on_the_dark(browser: Browser, page
         assert found.page.evaluate(PALE) == []
         assert found.page.evaluate("document.documentElement.scrollWidth") <= WIDTHS["paper"]["width"]
         assert not found.page.locator("nav.contents").is_visible()
+
+
+@pytest.mark.parametrize(("width", "dark"), [("wide", True), ("phone", False)])
+def test_the_index_can_be_read_and_leads_to_the_runs(browser: Browser, tmp_path: Path, width: str, dark: bool) -> None:
+    for day, kind in enumerate(("pass", "lost", "cut")):
+        rebuild(write(tmp_path / f"2026111{day}T071355Z-broadcast-000{day}", _records(kind)))
+    with opened(browser, write_index(tmp_path), width=width, dark=dark) as found:
+        page = found.page
+        assert page.evaluate(PALE) == []
+        assert page.evaluate(NAMELESS) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS[width]["width"]
+        assert (found.told, found.asked) == ([], [])
+        page.locator("table.runs a").first.click()
+        page.wait_for_url("**/index.html")
+        assert page.locator("h1 .word").inner_text() in ("PASS", "FAIL", "INVALID, cut short")

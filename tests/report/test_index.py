@@ -72,6 +72,7 @@ def test_a_trend_joins_runs_of_one_kind_target_and_load_only(shelf: Path) -> Non
         assert len(groups([run, other])) == 2
     assert len(groups([run, replace(run, name="again")])) == 1
     assert groups([replace(run, numbers=())]) == []
+    assert groups([replace(run, verdict="INVALID"), replace(run, verdict="UNREACHABLE"), replace(run, verdict="")]) == []
 
 
 def test_the_line_marks_the_run_that_missed(shelf: Path) -> None:
@@ -85,7 +86,7 @@ def test_the_line_marks_the_run_that_missed(shelf: Path) -> None:
 def test_what_a_run_says_is_text() -> None:
     shown = Shown("latency", HOSTILE, 1.0, 3.0, "s", "PASS")
     run = Run("20261110T071355Z-broadcast-0001", True, 1e9, 1.0, HOSTILE, HOSTILE, HOSTILE, HOSTILE, True, HOSTILE, (shown,))
-    text = index_html([run, replace(run, verdict="UNREACHABLE")])
+    text = index_html([run, replace(run, verdict="PASS"), replace(run, verdict="UNREACHABLE")])
     page = Page(text)
     assert "<script" not in text
     assert page.all("img") == []

@@ -33,7 +33,7 @@ from harness.report.figures.drawing import (
     x_label,
 )
 from harness.report.figures.times import Times, lines
-from harness.report.svg import HEAT, INK, MUTED, ONE, TWO, panels
+from harness.report.svg import HEAT, INK, MUTED, ONE, PAPER, TWO, panels
 
 __all__ = ["fan_out", "heat", "percentiles"]
 
@@ -93,6 +93,8 @@ def heat(grid: LatencyGrid | None, times: Times, limit: float) -> Drawing | None
     middle = np.insert((grid.begin + grid.end) / 2, gaps, np.nan)
     for column, colour in (("p99", TWO), ("p50", INK)):
         values = np.insert(grid.lines[column].to_numpy(dtype=float), gaps, np.nan)
+        # A rim of the page's colour, for the cells under a line are dark in the light and light in the dark.
+        axes.plot(middle, values, color=PAPER, linewidth=3.6, alpha=0.8)
         axes.plot(middle, values, color=colour, linewidth=1.5, marker="o" if len(values) < 3 else None, markersize=3)
     log_time(axes, np.append(grid.edges[:1], grid.lines["max"].to_numpy(dtype=float)), limit)
     limit_line(axes, limit, f"limit {plain(words.time(limit))}")
