@@ -28,6 +28,7 @@ LONGEST = 3_600_000_000
 """Microseconds: one hour. Longer samples count as this, and are counted in `saturated`."""
 
 _DIGITS = 3
+_ROUNDING = 1e-9  # of the floats in a sum of binomial probabilities: a tail that is reached exactly is reached
 _CURVE_END = 5  # decades: 1 - 10**-5 is the 99.999th percentile
 _BROKEN = (HdrCookieException, HdrLengthException, HdrHistogramSettingsException, binascii.Error, zlib.error)
 
@@ -242,6 +243,7 @@ def _ranks(n: int, q: float, tail: float) -> tuple[int | None, int | None]:
     weights /= weights.sum()
     # The l-th least sample exceeds the quantile when fewer than l samples are at or below it; the u-th falls short when u are.
     below = np.cumsum(weights)
+    tail *= 1 + _ROUNDING
     low = first + int(np.count_nonzero(below <= tail))
     above = np.cumsum(weights[::-1])[::-1]
     high = last + 1 - int(np.count_nonzero(above <= tail))

@@ -14,7 +14,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -86,6 +86,7 @@ class Connection:
         self._sock.settimeout(0)
         self._wire = threading.Lock()  # TLS allows one caller at a time; plain sockets do not mind
         self._unsent = bytearray()
+        self._held: list[tuple[int, bytes]] | None = None
         self._decoder = FrameDecoder(bounds.payload)
         self._sent_close_at: float | None = None
         self._received_close: Frame | None = None
@@ -244,6 +245,22 @@ class Connection:
         """These bytes as they are, and no entry in the transcript: they need not be frames."""
         self._send(data)
 
+    @contextlib.contextmanager
+    def in_one_piece(self) -> Iterator[None]:
+        """For a message or a frame sent in parts: what we answer by ourselves waits until the block has ended.
+
+        A PONG between two fragments would break RFC 6455 section 5.4, and a server that says so would be in the right.
+        """
+        with self._wire:
+            self._held = []
+        try:
+            yield
+        finally:
+            with self._wire:
+                held, self._held = self._held, None
+            for opcode, payload in held:
+                self._answer(opcode, payload)
+
     def abort(self) -> None:
         """End the TCP connection with a reset, as a crashed client does. Returns when that is done."""
         self._stop("abort")
@@ -301,12 +318,15 @@ class Connection:
 
     def _answer(self, opcode: int, payload: bytes) -> None:
         """Send without waiting: a server that does not read must not stop the reader."""
-        if len(self._unsent) > self.bounds.unsent:
-            self.unanswered += 1
-            return
-        self._note("out", WireFrame(opcode, True, 0, True, payload))
         with self._wire:
+            if self._held is not None:
+                self._held.append((opcode, payload))
+                return
+            if len(self._unsent) > self.bounds.unsent:
+                self.unanswered += 1
+                return
             self._unsent += encode(opcode, payload)
+        self._note("out", WireFrame(opcode, True, 0, True, payload))
         with contextlib.suppress(SendError):
             self._flush()
 

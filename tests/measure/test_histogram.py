@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from hdrh.histogram import HdrHistogram
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.measure.histogram import LONGEST, SHORTEST, Histogram, Interval
@@ -207,6 +207,7 @@ def test_the_curve_of_a_big_sample_ends_at_five_nines() -> None:
 
 @settings(max_examples=50)
 @given(st.integers(1, 80), st.integers(1, 99), st.sampled_from([0.5, 0.9, 0.95, 0.99]))
+@example(1, 95, 0.9).via("a tail that is reached exactly, and not in floats")
 def test_the_interval_has_the_exact_binomial_ranks(n: int, hundredths: int, confidence: float) -> None:
     # With the samples 1..n, every rank is its own value, so bounds are ranks and binomial sums can be done in fractions.
     q, tail = Fraction(hundredths, 100), (1 - Fraction(str(confidence))) / 2

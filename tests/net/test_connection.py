@@ -169,6 +169,26 @@ def test_what_is_not_to_be_answered_is_not(policy: Policy, expected: list[tuple[
     assert got == expected
 
 
+def test_no_answer_of_ours_goes_between_the_parts_of_a_message() -> None:
+    got: list[tuple[int, bytes]] = []
+
+    def script(sock: socket.socket) -> None:
+        got.extend(client_frames(sock, 1))
+        sock.sendall(text({"type": "PING"}) + encode(Opcode.PING, b"p", masked=False) + text({"type": "FENCE"}))
+        got.extend(client_frames(sock, 3))
+        sock.sendall(text({"type": "DONE"}))
+        read_until_end(sock)
+
+    with upgraded(script) as server, connected(server) as connection:
+        with connection.in_one_piece():
+            connection.send_frame(Opcode.TEXT, b"half", fin=False)
+            assert connection.wait_type("FENCE", WAIT) is not None
+            connection.send_frame(Opcode.CONTINUATION, b" and half")
+        assert [frame.opcode for frame in connection.frames() if frame.direction == "out"] == [1, 0, 1, 10]
+        assert connection.wait_type("DONE", WAIT) is not None
+    assert got == [(1, b"half"), (0, b" and half"), (1, b'{"type":"PONG"}'), (10, b"p")]
+
+
 def test_the_policy_may_change_while_the_connection_lives() -> None:
     got: list[tuple[int, bytes]] = []
 
