@@ -23,7 +23,7 @@ from harness.measure.plan import VotePlan
 from harness.target import Session
 from schemas import Limits
 
-__all__ = ["Cast", "capacity_seconds", "cast", "cast_at_capacity", "small_crowd", "undisturbed", "wrong_counts"]
+__all__ = ["Cast", "capacity_wait", "cast", "cast_at_capacity", "small_crowd", "undisturbed", "wrong_counts"]
 
 _CASTERS = 48
 _MAKERS = 4  # that make features side by side
@@ -43,6 +43,11 @@ _SETTLED = 1.0  # seconds without news after which what has not come is not awai
 def capacity_seconds(limits: Limits) -> float:
     """How long votes are cast at capacity: so long that every socket sees two PINGs, which is also the contract's load test."""
     return 2.4 * limits.heartbeat_interval
+
+
+def capacity_wait(limits: Limits) -> float:
+    """How long a check may have to wait for it: what this machine spoilt is cast again."""
+    return _TRIES * capacity_seconds(limits)
 
 
 def cast_at_capacity(stage: Stage) -> Cast:

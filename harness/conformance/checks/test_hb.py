@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from harness.conformance import Bounds, Broken, Connection, Frame, Inconclusive, Message, Policy, Recorded, Stage, clause
-from harness.conformance.casting import Cast, capacity_seconds, cast_at_capacity
+from harness.conformance.casting import Cast, capacity_wait, cast_at_capacity
 from harness.net.frames import Opcode, parse_close
 from schemas import Limits, NotJson, parse
 
@@ -311,7 +311,7 @@ def test_pong_of_a_throttled_client(stage: Stage) -> None:
         raise Broken("the PONG of a throttled client to keep it alive", f"{ended_how(throttled)} {lasted:.2f} s after the PING", throttled)
 
 
-@clause("HB-14", alone="load", waits=capacity_seconds)
+@clause("HB-14", alone="load", waits=capacity_wait)
 def test_gaps_under_load(stage: Stage) -> None:
     """The heartbeat keeps its time while broadcasts flow at the contract's rate."""
     seen: Cast = cast_at_capacity(stage)

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from harness.conformance import Broken, Inconclusive, NotTestable, Recorded, Stage, clause
-from harness.conformance.casting import capacity_seconds, cast_at_capacity
+from harness.conformance.casting import capacity_wait, cast_at_capacity
 from harness.conformance.crowd import Crowd, Refusal, room, viewers
 from harness.conformance.house import full_house, hold_seconds
 from harness.measure.backoff import delay
@@ -23,7 +23,7 @@ _QUANTILE = 99.0
 _BACK = 16  # clients that come back at the same moment at most
 
 
-@clause("PERF-01", alone="load", waits=capacity_seconds)
+@clause("PERF-01", alone="load", waits=capacity_wait)
 def test_latency(stage: Stage) -> None:
     """Nearly every message arrives within the contract's latency of its vote."""
     reading = stage.reading("latency")
@@ -59,7 +59,7 @@ def test_sockets_live(stage: Stage) -> None:
         raise Broken(f"{house.sockets} sockets alive after two heartbeats ({house.held:.0f} s)", text)
 
 
-@clause("PERF-03", alone="load", waits=capacity_seconds)
+@clause("PERF-03", alone="load", waits=capacity_wait)
 def test_throughput(stage: Stage) -> None:
     """At the contract's rate of broadcasts each one is delivered to every socket by itself."""
     cast_at_capacity(stage).must_be_whole(stage)
