@@ -56,14 +56,15 @@ def cast_at_capacity(stage: Stage) -> Cast:
 
 
 def _at_capacity(stage: Stage) -> Cast:
-    wanted = room(stage) if stage.ground.options.capacity else _SMALL
-    with Crowd(stage, viewers(stage), wanted) as crowd:
-        refused = crowd.fill(wanted, stage.patience)
-        if refused:
-            told = f"only {len(crowd)} of {wanted} sockets opened ({refused[0].text})"
-            raise Inconclusive(f"{told}, so the load is not the contract's: see LIM-01")
-        rate = float(stage.limits.broadcasts_per_second)
-        return cast(stage, crowd, rate, capacity_seconds(stage.limits), apart=_APART_IN_A_CROWD)
+    with stage.ground.places:
+        wanted = room(stage) if stage.ground.options.capacity else _SMALL
+        with Crowd(stage, viewers(stage), wanted) as crowd:
+            refused = crowd.fill(wanted, stage.patience)
+            if refused:
+                told = f"only {len(crowd)} of {wanted} sockets opened ({refused[0].text})"
+                raise Inconclusive(f"{told}, so the load is not the contract's: see LIM-01")
+            rate = float(stage.limits.broadcasts_per_second)
+            return cast(stage, crowd, rate, capacity_seconds(stage.limits), apart=_APART_IN_A_CROWD)
 
 
 def undisturbed(stage: Stage, measure: Callable[[], Cast]) -> Cast:
@@ -72,6 +73,7 @@ def undisturbed(stage: Stage, measure: Callable[[], Cast]) -> Cast:
         seen = measure()
         if seen.host.problem is None or seen.well(stage):
             return seen
+        stage.note(f"cast again, for {seen.host.problem}")
     return measure()
 
 

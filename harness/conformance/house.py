@@ -77,6 +77,11 @@ def full_house(stage: Stage) -> House:
 
 
 def _filled(stage: Stage) -> House:
+    with stage.ground.places:
+        return _held(stage)
+
+
+def _held(stage: Stage) -> House:
     house = House(room(stage))
     memory = _Memory(stage.target, house)
     watch = HostWatch(stage.target.resources.find_pid())

@@ -19,8 +19,7 @@ from typing import Any
 import pytest
 
 from harness.target import HookCaller, load_target
-from tests.conformance.test_gate import flood, garbage, greet
-from tests.conformance.wrong import listening, profile, upgraded
+from tests.conformance.wrong import flood, garbage, greet, listening, profile, upgraded
 from tests.server.conftest import Launcher, poll
 
 BOUND = 240.0  # seconds, on a machine that others use as well

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import struct
-import time
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -24,7 +22,7 @@ from harness.errors import ExitCode, LoginRefused, TargetUnreachable, UsageError
 from harness.target import load_target, reach
 from harness.verdict import Verdict
 from schemas import load_clauses
-from tests.conformance.wrong import GREETING, listening, profile, upgraded
+from tests.conformance.wrong import greet, listening, profile, upgraded
 from tests.server.conftest import Launcher
 
 SECTIONS = Selection(sections=("HS", "CLS"))
@@ -134,7 +132,7 @@ def test_checks_of_the_users_own(ready: Path, tmp_path: Path) -> None:
         "    viewer.blackhole()\n"
         "    stage.absent(viewer, lambda m: False, since=0)\n"
     )
-    result = gate(ready, tmp_path, Selection(sections=("VOTE", "SEC", "GEN")), checks=(own,))
+    result = gate(ready, tmp_path, Selection(clauses=("VOTE-*", "SEC-05", "GEN-0*")), checks=(own,))
     verdicts = result.verdicts()
     assert {id_: verdicts[id_] for id_ in ("VOTE-12", "VOTE-05", "VOTE-06", "VOTE-07", "VOTE-01", "VOTE-02", "SEC-05")} == {
         "VOTE-12": Verdict.FAIL,
@@ -195,13 +193,6 @@ def test_nobody_there(tmp_path: Path) -> None:
         gate(profile(tmp_path, port), tmp_path, SECTIONS)
 
 
-def test_a_target_that_accepts_and_says_nothing(tmp_path: Path) -> None:
-    began = time.monotonic()
-    with listening(lambda sock: time.sleep(60)) as port, pytest.raises(TargetUnreachable):
-        gate(profile(tmp_path, port), tmp_path, SECTIONS)
-    assert time.monotonic() - began < 60
-
-
 def test_sessions_that_are_not_taken(ready: Path, tmp_path: Path) -> None:
     port = int(json.loads(ready.read_text())["base_url"].rpartition(":")[2])
     with pytest.raises(LoginRefused):
@@ -222,18 +213,6 @@ def test_a_target_that_lets_nobody_in_is_judged_when_that_is_wanted(tmp_path: Pa
     assert result.verdicts() == {"HS-01": Verdict.FAIL, "HS-02": Verdict.PASS}, told(result)
 
 
-def greet(sock: socket.socket) -> None:
-    sock.sendall(bytes([0x81, len(GREETING)]) + GREETING)
-    sock.settimeout(20)
-    while data := sock.recv(4096):
-        if len(data) >= 6 and data[0] & 0x0F == 9:  # a Ping: its payload, masked by the client, goes back unmasked
-            mask, masked = data[2:6], data[6 : 6 + (data[1] & 0x7F)]
-            payload = bytes(byte ^ mask[at % 4] for at, byte in enumerate(masked))
-            sock.sendall(bytes([0x8A, len(payload)]) + payload)
-        elif data[0] & 0x0F == 8:
-            return  # no Close in return
-
-
 def test_a_server_that_lets_everybody_in_and_greets(tmp_path: Path) -> None:
     with listening(lambda sock: upgraded(sock, greet)) as port:
         result = gate(profile(tmp_path, port), tmp_path, Selection(clauses=("HS-*", "CLS-01", "GEN-0*")))
@@ -244,26 +223,6 @@ def test_a_server_that_lets_everybody_in_and_greets(tmp_path: Path) -> None:
     assert verdicts["HS-06"] is Verdict.WARN
     assert verdicts["HS-01"] is Verdict.PASS
     assert verdicts["GEN-01"] is Verdict.PASS
-
-
-def flood(sock: socket.socket) -> None:
-    frame = bytes([0x81, 20]) + b'{"type":"PING","x":1}'[:20]
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        sock.sendall(frame * 500)
-
-
-def garbage(sock: socket.socket) -> None:
-    sock.sendall(bytes(range(256)) * 64)
-
-
-@pytest.mark.parametrize("behaviour", [flood, garbage])
-def test_a_flood_and_garbage_are_survived_and_named(tmp_path: Path, behaviour: Callable[[socket.socket], None]) -> None:
-    with listening(lambda sock: upgraded(sock, behaviour)) as port:
-        result = gate(profile(tmp_path, port), tmp_path, Selection(clauses=("HS-02", "HS-14", "GEN-01", "CLS-01")))
-    assert result.exit_code is ExitCode.FAIL, told(result)
-    assert result.verdicts()["HS-02"] is Verdict.FAIL
-    assert result.duration < 90
 
 
 def test_a_target_that_dies_in_mid_suite(tmp_path: Path) -> None:

@@ -8,13 +8,14 @@ import hashlib
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-__all__ = ["GREETING", "listening", "profile", "upgraded"]
+__all__ = ["flood", "garbage", "greet", "listening", "profile", "upgraded"]
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-GREETING = b'{"type":"WELCOME","since":"yesterday"}'
+_GREETING = b'{"type":"WELCOME","since":"yesterday"}'
 
 
 @contextlib.contextmanager
@@ -81,3 +82,33 @@ def profile(folder: Path, port: int) -> Path:
     lines = ['name = "wrong"', f'base_url = "http://127.0.0.1:{port}"', "time_scale = 0.1", "[sessions]", 'source = "cookies-file"']
     path.write_text("\n".join([*lines, 'path = "sessions.json"', ""]))
     return path
+
+
+# ---- what a target may do after the 101
+
+
+def greet(sock: socket.socket) -> None:
+    """Sends a message of no known type, answers each Ping frame, and leaves at a Close without one in return."""
+    sock.sendall(bytes([0x81, len(_GREETING)]) + _GREETING)
+    sock.settimeout(20)
+    while data := sock.recv(4096):
+        if len(data) >= 6 and data[0] & 0x0F == 9:  # a Ping: its payload, masked by the client, goes back unmasked
+            mask, masked = data[2:6], data[6 : 6 + (data[1] & 0x7F)]
+            payload = bytes(byte ^ mask[at % 4] for at, byte in enumerate(masked))
+            sock.sendall(bytes([0x8A, len(payload)]) + payload)
+        elif data[0] & 0x0F == 8:
+            return
+
+
+def flood(sock: socket.socket) -> None:
+    """A hundred thousand messages a second, for 20 s or until nobody takes them any more."""
+    frame = bytes([0x81, 20]) + b'{"type":"PING","x":1}'[:20]
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        sock.sendall(frame * 500)
+        time.sleep(0.005)
+
+
+def garbage(sock: socket.socket) -> None:
+    """Bytes that are no frames."""
+    sock.sendall(bytes(range(256)) * 64)

@@ -434,7 +434,7 @@ def test_does_reconnecting_clear(stage: Stage) -> Recorded:
 
 
 def _near_the_limit(limits: Limits) -> float:
-    return 2.4 + limits.heartbeat_interval / 10
+    return 1.7 + limits.heartbeat_interval / 10
 
 
 @clause("RATE-15", alone="load", waits=_near_the_limit)

@@ -234,7 +234,8 @@ def test_role_changes(stage: Stage) -> Recorded:
                 if told[what] is wanted:
                     found.setdefault(what, time.monotonic() - changed[what].answered_at)
             time.sleep(_gap(stage))
-        afresh = {what: stage.connect(session, observed=False) for what, session in (("promotion", rising), ("demotion", falling))}
+        with stage.ground.places:
+            afresh = {what: stage.connect(session, observed=False) for what, session in (("promotion", rising), ("demotion", falling))}
         after = _told(stage, admin, afresh)
     finally:
         for session in (rising, falling):
