@@ -10,7 +10,7 @@ import contextlib
 import time
 from dataclasses import dataclass
 
-from harness.net.frames import FrameDecoder, Opcode, close_payload, encode, parse_close
+from harness.net.frames import CLOSE, PING, PONG, FrameDecoder, close_payload, encode, parse_close
 from harness.net.handshake import Opened, Refused, open_websocket
 from harness.target.model import Target
 from harness.target.session import Session
@@ -75,28 +75,28 @@ def refusal_of(target: Target, session: Session, seconds: float) -> Refusal | No
     if isinstance(found, Refusal):
         return found
     with contextlib.suppress(OSError), found.opened.sock as sock:
-        sock.sendall(encode(Opcode.CLOSE, close_payload(load_contract().close.normal)))
+        sock.sendall(encode(CLOSE, close_payload(load_contract().close.normal)))
     return None
 
 
 def _greeted(opened: Opened, seconds: float) -> Admitted | Refusal:
     """Whether the socket is there for us: a Ping frame, and its Pong or a Close."""
-    decoder, seen, sock = FrameDecoder(_MESSAGE_BYTES), opened.leftover, opened.sock
-    fresh = seen
+    decoder, seen, sock = FrameDecoder(_MESSAGE_BYTES), bytearray(opened.leftover), opened.sock
+    fresh = opened.leftover
     deadline = time.monotonic() + seconds
     try:
         sock.settimeout(seconds)
-        sock.sendall(encode(Opcode.PING, b"here?"))
+        sock.sendall(encode(PING, b"here?"))
         while True:
             for frame in decoder.feed(fresh):
-                if frame.opcode == Opcode.PONG:
-                    return Admitted(opened, seen)
-                if frame.opcode == Opcode.CLOSE:
+                if frame.opcode == PONG:
+                    return Admitted(opened, bytes(seen))
+                if frame.opcode == CLOSE:
                     code, reason = parse_close(frame.payload)
                     sock.close()
                     return Refusal(f"an upgrade, then Close {code} {reason}".strip(), answered=True, code=code)
             if time.monotonic() > deadline or len(seen) > _MESSAGE_BYTES:
-                return Admitted(opened, seen)  # it talks and talks, but we are in
+                return Admitted(opened, bytes(seen))  # it talks and talks, but we are in
             sock.settimeout(max(0.01, deadline - time.monotonic()))
             fresh = sock.recv(65_536)
             if not fresh:
@@ -104,7 +104,7 @@ def _greeted(opened: Opened, seconds: float) -> Admitted | Refusal:
                 return Refusal("an upgrade, then the end of TCP", answered=True)
             seen += fresh
     except TimeoutError:
-        return Admitted(opened, seen)  # mute, but admitted
+        return Admitted(opened, bytes(seen))  # mute, but admitted
     except OSError as error:
         sock.close()
         return Refusal(f"an upgrade, then TCP broke ({error.strerror or error})", answered=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from harness.conformance.messages import Secrets
 from harness.conformance.outcome import broke_verdict, worst
@@ -70,7 +71,7 @@ class Observer:
         for place in places:
             what = f"{place} of the answer to a handshake shows the value of a session cookie"
             shown = FrameRecord(name, 0.0, "in", HANDSHAKE, f"the answer to the handshake; {place} holds [session]")
-            self.broke(Finding("GEN-09", "no session value in anything that is sent", what), (shown,))
+            self.broke(Finding("GEN-09", "no session value in anything that is sent", what), partial(tuple, [shown]))
 
     # ---- what the watches report
 
@@ -80,13 +81,15 @@ class Observer:
             for id_ in clauses:
                 self._tallies[id_].seen += by
 
-    def broke(self, finding: Finding, frames: tuple[FrameRecord, ...]) -> None:
-        """A break was seen."""
+    def broke(self, finding: Finding, frames: Callable[[], tuple[FrameRecord, ...]]) -> None:
+        """A break was seen. `frames` is asked for the evidence, if it is to be kept: a flood of breaks must not cost as much each."""
         with self._lock:
             tally = self._tallies[finding.clause]
             tally.broken += 1
+            if len(tally.kept) >= 2 * _KEPT:
+                return
             if len(tally.kept) < _KEPT or not any(finding.observed == kept.observed for kept, _ in tally.kept[:_KEPT]):
-                tally.kept = [*tally.kept, (finding, frames)][: 2 * _KEPT]
+                tally.kept.append((finding, frames()))
 
     def regular(self, change: int) -> None:
         with self._lock:

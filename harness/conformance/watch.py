@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from harness.conformance.messages import evidence
+from harness.conformance.records import FrameRecord
 from harness.conformance.scrutiny import Finding
-from harness.net.frames import Opcode, parse_close
+from harness.net.frames import CLOSE, parse_close
 from harness.net.transcript import Frame
 from schemas import is_timestamp, load_contract
 
@@ -44,19 +45,21 @@ class Watch:
     def __call__(self, frame: Frame) -> None:
         self._recent.append(frame)
         if frame.direction == "out":
-            if frame.opcode == Opcode.CLOSE and self._close is None:
+            if frame.opcode == CLOSE and self._close is None:
                 self._closed_by_us = True
             return
-        if frame.opcode == Opcode.CLOSE:
+        if frame.opcode == CLOSE:
             self._closing(frame)
-        elif frame.opcode < Opcode.CLOSE and self._close is not None:
+        elif frame.opcode < CLOSE and self._close is not None:
             self._broke(Finding("CLS-07", "nothing but silence after its Close frame", f"a data frame of {len(frame.payload)} bytes"))
         if frame.message is not None and frame.message_opcode is not None:
             self._data(frame, frame.message_opcode, frame.message)
 
     def _broke(self, finding: Finding) -> None:
-        frames = evidence([(self._name, self._opened_at, frame) for frame in self._recent], self._observer.secrets)
-        self._observer.broke(finding, frames)
+        self._observer.broke(finding, self._evidence)
+
+    def _evidence(self) -> tuple[FrameRecord, ...]:
+        return evidence([(self._name, self._opened_at, frame) for frame in tuple(self._recent)], self._observer.secrets)
 
     def _closing(self, frame: Frame) -> None:
         if self._close is not None:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import orjson
 
-from harness.net.frames import FrameDecoder, Opcode, WireFrame, close_payload, encode, parse_close
+from harness.net.frames import CLOSE, PING, PONG, TEXT, FrameDecoder, WireFrame, close_payload, encode, parse_close
 from harness.net.handshake import Headers, Opened, Refused, open_websocket
 from harness.net.transcript import Closed, Direction, Frame, Party, Transcript
 
@@ -188,7 +188,7 @@ class Connection:
 
     def wait_close_frame(self, timeout: float) -> Frame | None:
         """The server's first Close frame, waiting at most `timeout` seconds; None when none came."""
-        return self.wait_for(lambda frame: frame.opcode == Opcode.CLOSE, timeout)
+        return self.wait_for(lambda frame: frame.opcode == CLOSE, timeout)
 
     def wait_reaped(self, timeout: float) -> float | None:
         """Of a black hole: when (monotonic, to 0.02 s) the server was seen to end TCP; None when it did not in
@@ -213,20 +213,20 @@ class Connection:
 
     def send_json(self, value: Any) -> Frame:
         """One text frame with the JSON of `value`. Raises SendError, as every send does."""
-        return self.send_frame(Opcode.TEXT, orjson.dumps(value))
+        return self.send_frame(TEXT, orjson.dumps(value))
 
     def send_text(self, text: str) -> Frame:
         """One text frame. Lone surrogates go out as they are, which is not UTF-8."""
-        return self.send_frame(Opcode.TEXT, text.encode("utf-8", "surrogatepass"))
+        return self.send_frame(TEXT, text.encode("utf-8", "surrogatepass"))
 
     def ping(self, payload: bytes = b"") -> Frame:
         """A Ping control frame."""
-        return self.send_frame(Opcode.PING, payload)
+        return self.send_frame(PING, payload)
 
     def close(self, code: int | None = 1000, reason: str = "") -> None:
         """Begin the closing handshake. Does nothing when the connection has ended."""
         with contextlib.suppress(SendError):
-            self.send_frame(Opcode.CLOSE, close_payload(code, reason))
+            self.send_frame(CLOSE, close_payload(code, reason))
 
     def send_frame(self, opcode: int, payload: bytes = b"", **broken: Any) -> Frame:
         """One frame, returned as recorded; `broken` are the arguments of `frames.encode` that make it wrong on
@@ -236,7 +236,7 @@ class Connection:
         fin, rsv, masked = broken.get("fin", True), broken.get("rsv", 0), broken.get("masked", True)
         self._refuse_when_over(len(data))
         frame = self._note("out", WireFrame(opcode, fin, rsv, masked, payload))
-        if opcode == Opcode.CLOSE and self._sent_close_at is None:
+        if opcode == CLOSE and self._sent_close_at is None:
             self._sent_close_at = frame.at
         self._send(data)
         return frame
@@ -397,15 +397,15 @@ class Connection:
         at, wall = time.monotonic(), time.time()
         for wire in self._decoder.feed(chunk):
             frame = self._transcript.record("in", wire, at, wall)
-            if wire.opcode == Opcode.PING and self.policy.answer_control_ping:
-                self._answer(Opcode.PONG, wire.payload[:125])
-            elif wire.opcode == Opcode.CLOSE and self._received_close is None:
+            if wire.opcode == PING and self.policy.answer_control_ping:
+                self._answer(PONG, wire.payload[:125])
+            elif wire.opcode == CLOSE and self._received_close is None:
                 self._received_close = frame
                 if self.policy.answer_close and self._sent_close_at is None:
                     self._sent_close_at = time.monotonic()
-                    self._answer(Opcode.CLOSE, wire.payload[:2])
+                    self._answer(CLOSE, wire.payload[:2])
             elif self.policy.answer_ping and _is_ping(frame):
-                self._answer(Opcode.TEXT, _PONG)
+                self._answer(TEXT, _PONG)
 
     def _end(self, ended_by: Party, problem: str | None) -> None:
         now, wall = time.monotonic(), time.time()

@@ -207,17 +207,17 @@ class FrameDecoder:
             found.append(f"opcode {opcode} is not defined (section 5.2)")
         if (width == 2 and length < _SHORT) or (width == 8 and length < 65_536):
             found.append(f"a length of {length} is written in {width} bytes, more than it needs (section 5.2)")
-        if opcode >= Opcode.CLOSE:
+        if opcode >= CLOSE:
             if not fin:
                 found.append("a control frame must not be fragmented (section 5.5)")
             if length > _CONTROL_PAYLOAD:
                 found.append(f"a control frame of {length} bytes; {_CONTROL_PAYLOAD} are allowed (section 5.5)")
-            if opcode == Opcode.CLOSE:
+            if opcode == CLOSE:
                 found += _close_problems(payload)
         else:
-            if opcode == Opcode.CONTINUATION and not self._message_open:
+            if opcode == CONTINUATION and not self._message_open:
                 found.append("a continuation of a message that never began (section 5.4)")
-            if opcode != Opcode.CONTINUATION and self._message_open:
+            if opcode != CONTINUATION and self._message_open:
                 found.append("a new message begins inside an unfinished one (section 5.4)")
             self._message_open = not fin
         return tuple(found)
@@ -255,7 +255,7 @@ class Assembler:
         """(opcode, payload) of the data message that `frame` completes, or None: control frames complete nothing."""
         if frame.is_control:
             return None
-        if frame.opcode != Opcode.CONTINUATION:
+        if frame.opcode != CONTINUATION:
             self._opcode, self._parts, self._size = frame.opcode, [], 0
         if self._opcode is None:
             return None

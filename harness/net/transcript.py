@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import orjson
 
-from harness.net.frames import Assembler, Opcode, WireFrame
+from harness.net.frames import TEXT, Assembler, WireFrame
 
 __all__ = ["Closed", "Direction", "Frame", "Party", "Transcript"]
 
@@ -49,7 +49,7 @@ class Frame:
 
     def text(self) -> str | None:
         """The text message that this frame completes; None when it completes none or is not UTF-8."""
-        if self.message is None or self.message_opcode != Opcode.TEXT:
+        if self.message is None or self.message_opcode != TEXT:
             return None
         try:
             return self.message.decode("utf-8")
@@ -58,7 +58,7 @@ class Frame:
 
     def json(self) -> Any:
         """The JSON value of the text message that this frame completes; None when there is none or it is not JSON."""
-        if self.message is None or self.message_opcode != Opcode.TEXT:
+        if self.message is None or self.message_opcode != TEXT:
             return None
         try:
             return orjson.loads(self.message)
