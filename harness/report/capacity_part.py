@@ -1,11 +1,11 @@
-"""The section of capacity: the knee, and what each step showed."""
+"""The section of capacity: the two knees, and what each step showed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from harness.report.figures.capacity import capacity
+from harness.report.figures.capacity import by_connections, by_rate
 
 if TYPE_CHECKING:
     from harness.analysis.summary import Assessment
@@ -16,4 +16,10 @@ __all__ = ["capacity_part"]
 
 def capacity_part(assessment: Assessment, _: Times) -> Mapping[str, object]:
     """What capacity.html.j2 shows."""
-    return {"drawing": capacity(assessment.summary.study)}
+    study = assessment.summary.study
+    return {
+        "searches": [
+            ("Connections", study.connections, by_connections(study.connections)),
+            ("Broadcasts a second", study.rates, by_rate(study.rates)),
+        ]
+    }

@@ -121,7 +121,8 @@ class Gate:
     coverage: tuple[int, int]
     readings: tuple[Reading, ...]
     clauses: tuple[Clause, ...]
-    versions: Mapping[str, str]
+    header: Mapping[str, Any]
+    """Of its journal; empty where there is none to read."""
 
     @property
     def selected(self) -> list[Clause]:
@@ -164,23 +165,22 @@ def read_gate(folder: Path) -> Gate | None:
         what = f"the gate's result has format {found!r}, and this version reads {_FORMAT}"
         raise UsageError(what, str(path), "use the version that wrote it, or a newer one")
     try:
-        return _gate(data, *_header(folder))
+        return _gate(data, folder.resolve().name, _header(folder))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         what = f"the gate's result is not what the gate writes ({type(error).__name__}: {error})"
         raise RunInvalid(what, str(path), "run the check again") from None
 
 
-def _header(folder: Path) -> tuple[str, Mapping[str, str]]:
+def _header(folder: Path) -> Mapping[str, Any]:
     try:
-        header = read_journal(folder).header
+        return read_journal(folder).header
     except HarnessError:
-        return folder.resolve().name, {}
-    return str(header.get("run") or folder.resolve().name), {str(k): str(v) for k, v in (header.get("versions") or {}).items()}
+        return {}
 
 
-def _gate(data: Mapping[str, Any], run: str, versions: Mapping[str, str]) -> Gate:
+def _gate(data: Mapping[str, Any], name: str, header: Mapping[str, Any]) -> Gate:
     return Gate(
-        run=run,
+        run=str(header.get("run") or name),
         started=datetime.fromisoformat(data["started"]).timestamp(),
         duration=float(data["duration"]),
         target={str(key): str(value) for key, value in data["target"].items()},
@@ -194,7 +194,7 @@ def _gate(data: Mapping[str, Any], run: str, versions: Mapping[str, str]) -> Gat
             for key, each in data["readings"].items()
         ),
         clauses=tuple(_clause(each) for each in data["clauses"]),
-        versions=versions,
+        header=header,
     )
 
 

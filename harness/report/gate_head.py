@@ -8,6 +8,7 @@ from harness.report import words
 from harness.report.gate_file import Clause, Gate
 from harness.report.gate_words import kept, verdict_word
 from harness.report.head import Head, Tile
+from harness.report.origin import origin
 from harness.verdict import Verdict
 
 __all__ = ["gate_head"]
@@ -39,7 +40,7 @@ def gate_head(gate: Gate) -> Head:
             ("Selected", _selection(gate)),
             ("Profile", gate.target.get("profile", "")),
             ("Run", gate.run),
-            *((("Versions", ", ".join(f"{name} {version}" for name, version in gate.versions.items())),) if gate.versions else ()),
+            *(origin(gate.header) if gate.header else ()),
         ),
         tiles=_tiles(gate),
     )

@@ -19,6 +19,7 @@ from harness.analysis.run import Event
 from harness.analysis.summary import Assessment
 from harness.report import figures, words
 from harness.report.head import Head, Tile
+from harness.report.origin import origin
 from harness.report.shell import template
 from harness.report.studies import study_part, study_tiles
 from harness.verdict import Benchmark, Overall, Verdict
@@ -75,9 +76,7 @@ def load_head(assessment: Assessment) -> Head:
             ("Duration", words.span(summary.seconds)),
             ("Load", shape),
             ("Run", summary.run),
-            ("Seed", str(run.header.get("seed"))),
-            ("Revision", _git(run.header.get("git"))),
-            ("Versions", _versions(run.header.get("versions"))),
+            *origin(run.header),
         ),
         tiles=(_tiles(by, summary.connections.asked, summary.throughput.whole.lost) if summary.study is None else study_tiles(assessment)),
     )
@@ -225,16 +224,3 @@ def _environment(header: Mapping[str, Any], workers: int) -> list[tuple[str, str
     rows += [(str(key), str(value)) for key, value in (header.get("versions") or {}).items()]
     rows += [(f"parameter {str(key).replace('_', ' ')}", str(value)) for key, value in (header.get("parameters") or {}).items()]
     return [*rows, ("exclusive clock", "yes" if header.get("exclusive_clock") else "no")]
-
-
-def _versions(given: object) -> str:
-    """Those that a reader asks for first; the environment below has all."""
-    versions = given if isinstance(given, Mapping) else {}
-    named = [name for name in ("roadmap-harness", "python", "locust") if name in versions] or list(versions)[:3]
-    return ", ".join(f"{name} {versions[name]}" for name in named) or "not recorded"
-
-
-def _git(git: object) -> str:
-    if not isinstance(git, Mapping) or not git.get("revision"):
-        return "not under version control"
-    return f"{git['revision']}{' with uncommitted changes' if git.get('dirty') else ''}"

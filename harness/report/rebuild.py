@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.report.gate_file import is_cut_short, read_gate
+from harness.journal import RunFolder
+from harness.report.gate_file import FILE, is_cut_short, read_gate
 from harness.report.page import has_load_run, write_page
 from harness.report.text import gate_text, summary_text
 
@@ -21,6 +23,17 @@ class Rebuilt:
     page: Path
     text: str
     exit_code: int
+
+    def plain(self) -> str:
+        """For machines: the load run's verdicts.json or the gate's conformance.json; of both an object with the two under `load` and
+        `conformance`.
+        """
+        folder = RunFolder(self.page.parent)
+        found = {"load": folder.verdicts, "conformance": folder.path / FILE}
+        texts = {name: path.read_text("utf-8") for name, path in found.items() if path.is_file()}
+        if len(texts) == 1:
+            return next(iter(texts.values()))
+        return json.dumps({name: json.loads(text) for name, text in texts.items()}, ensure_ascii=False, indent=1) + "\n"
 
 
 def rebuild(folder: Path) -> Rebuilt:

@@ -18,6 +18,7 @@ from harness.analysis.reconnect.summary import StudyAssessment
 from harness.report import words
 from harness.report.figures.drawing import Drawing
 from harness.report.head import Head, Tile
+from harness.report.origin import origin
 from harness.report.reconnect_figures import comeback, group_name, rate
 from harness.report.shell import template
 from harness.verdict import Benchmark, Overall, Verdict
@@ -81,7 +82,7 @@ def reconnect_head(assessment: StudyAssessment) -> Head:
             ("Duration", words.span(summary.seconds)),
             ("Study", f"{shape}; outages of {outages}"),
             ("Run", summary.run),
-            ("Seed", str(study.seed)),
+            *origin(study.header),
         ),
         tiles=_tiles(assessment),
     )

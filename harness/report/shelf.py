@@ -1,6 +1,7 @@
 """All runs of a reports folder as values, from what each left behind for machines: verdicts.json of a load run, conformance.json of a gate.
 
-No journal is read: a shelf of a thousand runs has to be listed in a second. A run that left neither is listed as not judged.
+No journal is read: a shelf of a thousand runs has to be listed in a second. A run whose verdict is missing or torn is listed as not
+judged, and a folder without any evidence was never a run.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ def groups(runs: Iterable[Run]) -> list[Group]:
 
 def _runs(folder: Path) -> list[Run]:
     found = [run for run in (_load_run(folder), _gate_run(folder)) if run is not None]
-    if found:
+    lies = RunFolder(folder)
+    if found or not any(path.is_file() for path in (lies.journal, lies.verdicts, folder / FILE)):
         return found
     started, _, rest = folder.name.partition("-")
     moment = datetime.strptime(started, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()

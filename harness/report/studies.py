@@ -13,6 +13,7 @@ from harness.analysis.summary import Assessment
 from harness.report import figures, words
 from harness.report.capacity_part import capacity_part
 from harness.report.head import Tile
+from harness.report.mixed_part import mixed_part
 from harness.report.overload_part import overload_part
 from harness.report.ramp_part import ramp_part
 from harness.report.shell import template
@@ -25,6 +26,7 @@ Part = Callable[[Assessment, figures.Times], Mapping[str, object]]
 
 PARTS: Mapping[str, tuple[str, Part]] = {
     "capacity": ("capacity.html.j2", capacity_part),
+    "mixed": ("mixed.html.j2", mixed_part),
     "overload": ("overload.html.j2", overload_part),
     "ramp": ("ramp.html.j2", ramp_part),
     "slow_readers": ("slow.html.j2", slow_part),
@@ -33,6 +35,7 @@ PARTS: Mapping[str, tuple[str, Part]] = {
 """By scenario: the template of the section, and what fills it."""
 
 TILES: Mapping[str, tuple[str, ...]] = {
+    "mixed": ("mixed_latency", "delivery", "mixed_visits", "mixed_filter", "mixed_role"),
     "overload": ("overload_cap", "overload_counts", "latency", "overload_backlog", "overload_memory"),
     "ramp": ("ramp_connections", "ramp_memory", "ramp_leak", "ramp_descriptors", "ramp_handshakes"),
     "slow_readers": ("slow_silent", "slow_answering", "slow_latency", "slow_memory", "latency"),

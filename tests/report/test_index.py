@@ -26,7 +26,7 @@ NAME = "2026111{}T071355Z-{}-000{}"
 
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two load runs (the later one loses), a gate's, one that nobody judged, and folders that are no runs."""
+    """Two load runs (the later one loses), a gate's, one that nobody judged, one that never began, and folders that are no runs."""
     reports = tmp_path_factory.mktemp("shelf")
     for day in (1, 2):
         records = good(RECIPE)
@@ -39,6 +39,8 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     said(gate, "FCRE-02", "FAIL", expected="nothing", observed="something")
     write_gate(reports / NAME.format(3, "conformance", 3), gate | {"exit_code": 1, "reason": "1 clause broken: FCRE-02"})
     (reports / NAME.format(4, "broadcast", 4)).mkdir()
+    (reports / NAME.format(4, "broadcast", 4) / "journal.jsonl").write_text("torn")
+    (reports / NAME.format(5, "broadcast", 5)).mkdir()
     (reports / "example").mkdir()
     (reports / NAME.format(1, "broadcast", 1) / "index.html").write_text("its page")
     return reports

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.report import render
-from harness.report.rebuild import rebuild
+from harness.report.rebuild import Rebuilt, rebuild
 from tests.analysis.reconnect.builder import CODES, Record, Truth, event, skipped, study, write
 from tests.report.parsed import HOSTILE, Page, check
 
@@ -22,12 +22,17 @@ def full() -> list[Record]:
     return study(*truths, *ended)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Rebuilt:
+    return rebuild(write(tmp_path_factory.mktemp("study") / "run", full()))
+
+
 def page(folder: Path, records: list[Record]) -> Page:
     return check(render(write(folder, records)).read_text("utf-8"))
 
 
-def test_every_cause_is_one_drawing_with_its_numbers(tmp_path: Path) -> None:
-    text = render(write(tmp_path / "run", full())).read_text("utf-8")
+def test_every_cause_is_one_drawing_with_its_numbers(whole: Rebuilt) -> None:
+    text = whole.page.read_text("utf-8")
     found = check(text)
     figures = re.findall(r"<figure.*?</figure>", text, re.DOTALL)
     assert len(figures) == 3
@@ -38,9 +43,8 @@ def test_every_cause_is_one_drawing_with_its_numbers(tmp_path: Path) -> None:
         assert word in found.text, word
 
 
-def test_the_same_folder_gives_the_same_bytes(tmp_path: Path) -> None:
-    one, other = (render(write(tmp_path / name, full())).read_bytes() for name in "ab")
-    assert one == other
+def test_the_same_records_give_the_same_bytes(whole: Rebuilt, tmp_path: Path) -> None:
+    assert render(write(tmp_path / "run", full())).read_bytes() == whole.page.read_bytes()
 
 
 def test_one_client_model_is_one_column(tmp_path: Path) -> None:
@@ -70,9 +74,8 @@ def test_what_a_target_says_is_text(tmp_path: Path) -> None:
     assert "<script>alert" in page(tmp_path / "run", records).text
 
 
-def test_the_terminal_says_it_too(tmp_path: Path) -> None:
-    told = rebuild(write(tmp_path / "run", full()))
-    assert told.text.startswith("PASS: ")
-    assert told.exit_code == 0
-    assert "Clients that the sample class loses" in told.text
-    assert (tmp_path / "run" / "verdicts.json").exists()
+def test_the_terminal_says_it_too(whole: Rebuilt) -> None:
+    assert whole.text.startswith("PASS: ")
+    assert whole.exit_code == 0
+    assert "Clients that the sample class loses" in whole.text
+    assert (whole.page.parent / "verdicts.json").exists()

@@ -23,7 +23,7 @@ from harness.report.svg import BAND, GOOD, LIMIT, MUTED, NEAR, panels
 
 __all__ = ["Mark", "Stretch", "Times", "lines", "marks_of", "stretches", "times_of"]
 
-_PHASES = frozenset({"ramp_started", "ramp_done", "cast_started", "cast_ended", "drained"})
+_PHASES = frozenset({"ramp_started", "ramp_done", "sockets", "cast_started", "cast_ended", "drained"})
 _BAD = frozenset({"target_lost", "target_exited", "worker_lost", "overload", "clock_step", "problem"})
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 _NEAR = 0.5
