@@ -19,11 +19,12 @@ from typing import Any
 
 from harness.bundled import BundledServer, ServerSize
 from harness.config import SHOW, parsed, shown
-from harness.errors import UsageError
-from harness.journal import RunFolder, new_run_folder
+from harness.errors import ExitCode, UsageError
+from harness.journal import RunFolder, forget_unbegun, new_run_folder
 from harness.load.settings import check_option
 from harness.load.shape import Option
 from harness.locust_run import LocustRun, scenario_file, scenario_names
+from harness.terminal import Teller
 
 __all__ = ["Described", "bench", "describe"]
 
@@ -76,15 +77,52 @@ def bench(words: Sequence[str]) -> int:
         options["users" if option.name == "viewers" else option.name] = given[option.key]
     options["reports"] = given["reports"]
     thresholds = _thresholds(given["thresholds"])
+    faults = _faults(shape, given)
     folder = new_run_folder(given["reports"], shape.name.replace("_", "-"), time.time())
     if thresholds:
         (folder / _THRESHOLDS).write_text(thresholds, "utf-8")
-    run = LocustRun(file, folder, options, processes=given["processes"], web_port=given["web_port"] if given["web"] else None)
+    run = LocustRun(
+        file,
+        folder,
+        options,
+        processes=given["processes"],
+        web_port=given["web_port"] if given["web"] else None,
+        quiet=given["quiet"],
+    )
+    try:
+        code = _execute(run, shape, given, folder, faults)
+    except KeyboardInterrupt:
+        forget_unbegun(folder)
+        raise
+    if given["web"] or code in (ExitCode.USAGE, ExitCode.UNREACHABLE):  # in the web UI each start makes a folder of its own
+        forget_unbegun(folder)
+    if given["json"] is not None and RunFolder(folder).verdicts.is_file():
+        given["json"].write_bytes(RunFolder(folder).verdicts.read_bytes())
+    return code
+
+
+def _execute(run: LocustRun, shape: Described, given: dict[str, Any], folder: Path, faults: Sequence[str]) -> int:
     if given["target"] or shape.own_server:
         return run.execute(given["target"])
-    with BundledServer(_size(shape, given), log=RunFolder(folder).server_log) as server:
-        print(f"  bundled server at {server.base_url}, process {server.pid}", file=sys.stderr)
+    words = [word for name in faults for word in ("--fault", name)]
+    with BundledServer(_size(shape, given), log=RunFolder(folder).server_log, arguments=words) as server:
+        if not given["quiet"]:
+            broken = f", which breaks its contract by {', '.join(faults)}" if faults else ""
+            Teller().say(f"bundled server at {server.base_url}, process {server.pid}{broken}")
         return run.execute(str(server.ready))
+
+
+def _faults(shape: Described, given: dict[str, Any]) -> tuple[str, ...]:
+    """Names of seeded faults. Raises UsageError for one that there is not, or where the server is not ours to break."""
+    names = [name.strip() for name in given["fault"].split(",") if name.strip()]
+    if not names:
+        return ()
+    if given["target"] or shape.own_server:
+        whose = "a target was named" if given["target"] else f"{shape.name} starts a server of its own"
+        raise UsageError(f"only the bundled server has faults, and {whose}", "--fault", "leave one of the two out")
+    from harness.faults.known import known_faults  # it asks the server, which takes half a second
+
+    return tuple(each.name for each in known_faults().chosen(names, ()))
 
 
 def _thresholds(path: Path | None) -> str:
@@ -105,7 +143,7 @@ def _size(shape: Described, given: dict[str, Any]) -> ServerSize:
         users=max(2 * voters, _LEAST_USERS),
         features=given.get("features", 1),
         connections=viewers,
-        rate=0.0 if shape.merges else given.get("rate", 0.0),
+        rate=0.0 if shape.merges else max(given.get("rate", 0.0), given.get("most_rate", 0.0)),
     )
 
 
@@ -119,7 +157,8 @@ def _overview() -> str:
     width = max(len(name) for name in scenario_names())
     lines += [f"  {name:<{width}}  {_first_line(scenario_file(name))}" for name in scenario_names()]
     lines += ["", f"Without a name it is {_DEFAULT}. Each has options of its own: roadmap-harness bench SCENARIO --help",
-              "Example: roadmap-harness bench broadcast --target staging.toml --duration 60"]  # fmt: skip
+              "Example: roadmap-harness bench broadcast --target staging.toml --duration 60",
+              "See one fail: roadmap-harness bench --fault some-lost-in-a-crowd"]  # fmt: skip
     return "\n".join(lines)
 
 
@@ -129,7 +168,13 @@ def _first_line(file: Path) -> str:
 
 
 def _parser(name: str, shape: Described) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"roadmap-harness bench {name}", description=shape.about, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog=f"roadmap-harness bench {name}",
+        description=shape.about,
+        epilog=f"Example: roadmap-harness bench {name} --target staging.toml --viewers 200. "
+        f"{SHOW} prints each option's value and where it comes from, and does nothing else.",
+        allow_abbrev=False,
+    )
     target = "profile (TOML) of the target; without it the bundled server is started (also ROADMAP_TARGET)"
     parser.add_argument("--target", default=os.environ.get("ROADMAP_TARGET", ""), metavar="FILE", help=target)
     for option in shape.options:
@@ -143,6 +188,10 @@ def _parser(name: str, shape: Described) -> argparse.ArgumentParser:
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="Locust worker processes; 1 runs in one process (default: 1)")
     parser.add_argument("--web", action="store_true", help="open Locust's web UI instead of starting at once")
     parser.add_argument("--web-port", type=int, default=8089, metavar="PORT", help="of Locust's web UI (default: 8089)")
+    fault = "break the bundled server on purpose, and see it caught: names of `faults --list`, separated by commas"
+    parser.add_argument("--fault", default="", metavar="NAME", help=fault)
+    parser.add_argument("--quiet", action="store_true", help="no progress lines: the verdict and what went wrong")
+    parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the verdicts as JSON there, besides the run folder")
     parser.add_argument("--thresholds", type=Path, default=None, metavar="FILE", help="judge by these lines too (see `thresholds`)")
     reports = Path(os.environ.get("ROADMAP_REPORTS", "reports"))
     parser.add_argument("--reports", type=Path, default=reports, metavar="DIR", help=f"where run folders are made (default: {reports})")

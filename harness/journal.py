@@ -12,6 +12,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +25,18 @@ import orjson
 
 from harness.errors import EvidenceLost, JournalFull, RunInvalid, UsageError
 
-__all__ = ["FORMAT", "Journal", "JournalData", "RunFolder", "find_run", "is_run_name", "new_run_folder", "read_journal", "write_whole"]
+__all__ = [
+    "FORMAT",
+    "Journal",
+    "JournalData",
+    "RunFolder",
+    "find_run",
+    "forget_unbegun",
+    "is_run_name",
+    "new_run_folder",
+    "read_journal",
+    "write_whole",
+]
 
 FORMAT = 1
 """The journal format that this version writes, and the newest that it reads."""
@@ -79,6 +91,12 @@ def new_run_folder(reports: Path, scenario: str, now: float) -> Path:
             raise UsageError(f"no run folder can be made here ({error.strerror})", str(reports), do) from error
         else:
             return folder
+
+
+def forget_unbegun(folder: Path) -> None:
+    """Remove the folder of a run that was refused before there was any evidence; one with a journal is left alone."""
+    if not RunFolder(folder).journal.exists():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def find_run(name: str, reports: Path) -> Path:

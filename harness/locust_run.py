@@ -12,6 +12,7 @@ from pathlib import Path
 
 from harness.child import forward_signals, start_child
 from harness.errors import RunInvalid, UsageError
+from harness.terminal import QUIET
 
 __all__ = ["LocustRun", "free_port", "scenario_file", "scenario_names"]
 
@@ -40,10 +41,15 @@ def free_port() -> str:
 
 
 class LocustRun:
-    """One run of a locustfile. `options` are long options without their dashes; `web_port` opens the web UI instead of starting."""
+    """One run of a locustfile. `options` are long options without their dashes; `web_port` opens the web UI instead of starting; `quiet`:
+    nothing is said of what passes.
+    """
 
-    def __init__(self, file: Path, folder: Path, options: Mapping[str, object], *, processes: int, web_port: int | None) -> None:
+    def __init__(
+        self, file: Path, folder: Path, options: Mapping[str, object], *, processes: int, web_port: int | None, quiet: bool = False
+    ) -> None:
         self._file, self._folder, self._options, self._processes, self._web_port = file, folder, options, processes, web_port
+        self._environment = {QUIET: "1"} if quiet else {}
 
     def _command(self) -> list[str]:
         words = [sys.executable, "-m", "locust", "-f", str(self._file), "--loglevel", "WARNING"]
@@ -62,7 +68,7 @@ class LocustRun:
 
         Raises RunInvalid when Locust was killed: it cannot tell then what it saw, but the journal can.
         """
-        process = start_child(self._command(), environment={**os.environ, "ROADMAP_TARGET": target})
+        process = start_child(self._command(), environment={**os.environ, "ROADMAP_TARGET": target, **self._environment})
         restore = forward_signals(process)
         try:
             code = process.wait()

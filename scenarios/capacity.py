@@ -1,56 +1,37 @@
-"""How many connections can it hold at this rate? Viewers join in steps while votes go on; the knee is the last step that kept the SLO.
+"""How many connections can it hold, and how many broadcasts a second? Steps until something gives; the knee is the last that kept the SLO.
 
-    roadmap-harness bench capacity                              # up to 2000 connections at the contract's 100 broadcasts/s
+    roadmap-harness bench capacity                              # up to 2000 connections at 100/s, then up to 400/s at 1000
     roadmap-harness bench capacity --viewers 4000 --processes 2
+    roadmap-harness bench capacity --search rate --most-rate 800 --features 200
     locust -f scenarios/capacity.py --headless --target profile.toml
 
-A step in which the generator itself was not fit says nothing about the target; the search ends there.
+A step in which the generator itself was not fit says nothing about the target: the search ends there, at the instrument's own limit.
 """
 
-import time
-
-from harness.load.conductor import Conductor
-from harness.load.crowd import grow, growing_start
+from harness.load.capacity import PLANNING, SEARCHES, conduct
+from harness.load.crowd import grow, growing_start, shrink
 from harness.load.scenario import Viewer, install
 from harness.load.shape import Option, Shape
+from schemas import load_contract
 
-_LEAD = 0.3
-_GRACE = 30.0
-
-
-def conduct(run: Conductor) -> None:
-    """The first step comes before the votes, the others while they go on."""
-    settings = run.settings
-    steps = round(settings.number("steps"))
-    hold = settings.duration / steps
-    share = [settings.viewers * step // steps for step in range(steps + 1)]
-
-    def join(step: int) -> None:
-        count = share[step] - share[step - 1]
-        run.event("step", {"number": step, "count": count, "viewers": share[step]})
-        run.tell_all("grow", {"step": step, "count": count, "rate": settings.spawn_rate, "begin": time.time() + _LEAD})
-
-    run.event("ramp_started")
-    join(1)
-    run.until(
-        lambda: run.sum("step_done") == run.workers, share[1] / settings.spawn_rate + _GRACE, lambda: f"{run.sum('open')} connections"
-    )
-    run.event("ramp_done", {"open": run.sum("open"), "refused": run.sum("refused")})
-    if not run.sum("open"):
-        run.give_up("no connection could be opened")
-    run.cast([(settings.warmup + hold * (step - 1), lambda step=step: join(step)) for step in range(2, steps + 1)])  # type: ignore[misc]
-
+_CONTRACT = load_contract().benchmark
 
 SHAPE = Shape(
     name="capacity",
-    about="Viewers join in steps while votes go on: the most connections at which the latency's limit is kept and nothing is lost.",
-    options=(Option("steps", 8, "steps in which the viewers come; the duration is shared evenly among them", 2),),
-    defaults={"viewers": 2000, "spawn-rate": 200.0, "duration": 120.0},
-    judged=("capacity", "misdirected", "invalid_frames"),
+    about="Steps until something gives: the most connections, and the most broadcasts a second, that keep the limit and lose nothing.",
+    options=(
+        Option("search", SEARCHES[0], f"what to search: {', '.join(SEARCHES)}"),
+        Option("steps", 8, "steps of each search; the duration is shared evenly among all", 2),
+        Option("most-rate", 4.0 * _CONTRACT.broadcasts_per_second, "highest rate of the search for the rate", 1e-9),
+        Option("at", _CONTRACT.connections, "connections during the search for the rate", 1),
+    ),
+    defaults={"viewers": 2 * _CONTRACT.connections, "spawn-rate": 200.0, "duration": 255.0},
+    judged=("capacity", "capacity_rate", "misdirected", "invalid_frames"),
     fit_by_step=True,
+    plan=PLANNING,
     conduct=conduct,
     start=growing_start,
-    acts={"grow": grow},
+    acts={"grow": grow, "shrink": shrink},
 )
 install(SHAPE)
 

@@ -19,7 +19,8 @@ __all__ = ["Connections", "connection_figures", "open_at", "open_over_time"]
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """Counts of sockets. `held`: opened and never lost to the server; `own_closes`: closed early by the generator itself; `excused`:
+    """Counts of sockets. `asked`: those that there should be, or, where viewers come and go, all that were to come. `held`:
+    opened and never lost to the server; `own_closes`: closed early by the generator itself; `excused`:
     those that stopped reading, which the target is to cut off; `codes`: unexpected closes by close code (1006: the connection ended
     without a Close frame, 0: not recorded)."""
 
@@ -45,13 +46,14 @@ def connection_figures(run: Run) -> Connections:
     timeline = open_over_time(run)
     peak = int(timeline["open"].max()) if len(timeline) else 0
     fleet = _complete(run, run.phases.ramp_done or run.phases.last, until)
-    held = min(opened - len(by_server), peak)
-    if len(fleet):
+    leave = bool(run.named("sockets"))  # viewers come and go by plan
+    held = opened - len(by_server) if leave else min(opened - len(by_server), peak)
+    if len(fleet) and not leave:
         # Sockets can vanish without a record of their close; what was open at the worst moment is the most that was held.
         held = min(held, int(fleet.min()) + own)
     codes = by_server["code"].fillna(0.0).astype(int)
     return Connections(
-        asked=run.parameters.viewers,
+        asked=run.sockets,
         opened=opened,
         refused=int(run.seconds["refused"].fillna(0.0).sum()),
         peak=peak,

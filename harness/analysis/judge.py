@@ -14,7 +14,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-from harness.analysis import judge_capacity, judge_delivery, judge_fleet, judge_latency, judge_overload, judge_ramp, judge_slow, judge_soak
+from harness.analysis import (
+    judge_capacity,
+    judge_delivery,
+    judge_fleet,
+    judge_latency,
+    judge_mixed,
+    judge_overload,
+    judge_ramp,
+    judge_slow,
+    judge_soak,
+)
 from harness.analysis.case import Case
 from harness.verdict import Benchmark, Verdict
 
@@ -47,6 +57,14 @@ BENCHMARKS: Mapping[str, Callable[[Case], Benchmark]] = {
     "overload_backlog": judge_overload.backlog,
     "overload_memory": judge_overload.memory,
     "capacity": judge_capacity.capacity,
+    "capacity_rate": judge_capacity.rate,
+    "mixed_latency": judge_mixed.latency,
+    "mixed_visits": judge_mixed.visits,
+    "mixed_own": judge_mixed.own,
+    "mixed_role": judge_mixed.role,
+    "mixed_filter": judge_mixed.filtered,
+    "mixed_back": judge_mixed.back,
+    "mixed_errors": judge_mixed.errors,
     "soak_latency": judge_soak.latency,
     "soak_memory": judge_soak.memory,
     "soak_descriptors": judge_soak.descriptors,

@@ -6,6 +6,8 @@ read it says nothing; there the harm is judged, which is memory without a bound.
 
 from __future__ import annotations
 
+import math
+
 from harness.analysis.case import Case, gone, plain_time
 from harness.analysis.slow import SlowReader, SlowStudy
 from harness.verdict import Benchmark, Verdict, room_below
@@ -82,7 +84,7 @@ def memory(case: Case) -> Benchmark:
             verdict, detail = Verdict.INCONCLUSIVE, detail + " The memory moved too much before they stopped to tell."
         elif not any(reader.cut for reader in stubborn) and _most_held(stubborn) <= limit:
             verdict = Verdict.INFO
-            detail += " None was sent enough to reach that bound, so that there is one was not shown: run longer."
+            detail += f" None was sent enough to reach that bound, so that there is one was not shown. {_longer(study)}"
     return Benchmark(
         id="slow_memory",
         title="Memory for one that does not read",
@@ -152,8 +154,21 @@ def answering(case: Case) -> Benchmark:
         remedy = f"Cut a socket off once more than a bound waits for it; {limit / 1e3:.0f} KB is the bundled server's."
     elif alive:
         verdict, detail = Verdict.INFO, f"{len(alive)} of {len(readers)} were not cut off; {held / 1e3:.0f} KB were due to one at most."
-        detail += " That is less than a server may well keep: run longer, or at a higher rate."
+        detail += f" That is less than a server may well keep. {_longer(study)}"
     return _fate("slow_answering", "Answering ones cut off", "PERF-04", limit, held, "bytes", verdict, len(readers), detail, remedy)
+
+
+def _longer(study: SlowStudy | None) -> str:
+    """How long a run would tell: until more is due to one than the kernel and the bound can hold together."""
+    if study is None or study.stream <= 0 or study.calm is None:
+        return "Run longer, or at a higher rate."
+    queued = max((reader.queued for reader in study.of("answering")), default=0)
+    after = (study.backlog * (1 + _MORE) + queued) / study.stream
+    whole = study.calm[1] - study.calm[0] + after + _LATE_SECONDS
+    return (
+        f"At {study.stream / 1e3:.3g} KB a second to each, with {queued / 1e3:,.0f} KB in the kernel, that takes {after:,.0f} s after they "
+        f"stop: --duration {math.ceil(whole / 10) * 10:,}."
+    )
 
 
 def _longest(readers: tuple[SlowReader, ...]) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from harness.analysis.run import Run, merged
 from harness.measure.histogram import Histogram
 
-__all__ = ["JUDGED", "LatencyFigures", "Quantiles", "latency_figures", "of_values"]
+__all__ = ["JUDGED", "LatencyFigures", "Quantiles", "interval_of", "latency_figures", "of_histogram", "of_values"]
 
 JUDGED = 0.99
 """The quantile that is held against the contract's limit under load (ambiguity A13; the maximum is printed beside it)."""
@@ -65,8 +65,8 @@ def latency_figures(run: Run) -> LatencyFigures:
     casts = run.steady_casts()
     answered = casts[casts["status"] > 0]
     return LatencyFigures(
-        headline=_of_histogram(histogram),
-        interval=_interval(histogram, JUDGED, clusters),
+        headline=of_histogram(histogram),
+        interval=interval_of(histogram, JUDGED, clusters),
         clusters=clusters,
         stamped=of_values(stamped),
         stamped_min=float(stamped.min()) if len(stamped) else None,
@@ -85,7 +85,8 @@ def of_values(values: np.ndarray) -> Quantiles:
     return Quantiles(len(values), p50, p90, p99, p999, float(values.max()))
 
 
-def _of_histogram(histogram: Histogram) -> Quantiles:
+def of_histogram(histogram: Histogram) -> Quantiles:
+    """Quantiles of a histogram of microseconds."""
     return Quantiles(histogram.count, *(_seconds(us) for us in histogram.quantiles((0.5, 0.9, 0.99, 0.999, 1.0))))
 
 
@@ -93,8 +94,9 @@ def _seconds(us: float | None) -> float | None:
     return None if us is None else us * _MICRO
 
 
-def _interval(histogram: Histogram, q: float, clusters: int) -> tuple[float, float] | None:
-    """The order statistics around `q` that a binomial of `clusters` trials allows; past the last sample, the maximum."""
+def interval_of(histogram: Histogram, q: float, clusters: int) -> tuple[float, float] | None:
+    """The 95 % interval of a quantile, seconds: the order statistics around `q`
+    that a binomial of `clusters` trials allows; past the last sample, the maximum."""
     if not histogram.count or not clusters:
         return None
     half = _Z * math.sqrt(q * (1.0 - q) / clusters)

@@ -9,25 +9,52 @@ that carried it is stamped before the vote could have left by itself, that is, b
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping
 
 import pandas as pd
 
-__all__ = ["merged_votes"]
+__all__ = ["Near", "Subject", "every_so_many", "merged_votes", "same_subject"]
+
+Subject = tuple[bool, int]
+"""What a cast is about: whether it is a vote, and on which feature (its index; -1: on none of the list)."""
+Near = Callable[[int], Iterable[int]]
+"""The casts on the same feature next to a cast, nearest first."""
 
 _NEIGHBOURS = 3  # casts on the same feature to look at, on either side
 _CLOCK = 0.005  # seconds: stamps have milliseconds, and may stand on another host's clock
 _SLACK = 0.05  # seconds that an answer may reach us earlier than the target begins to wait
 
 
-def merged_votes(casts: pd.DataFrame, broadcasts: pd.DataFrame, *, features: int, window: float, viewers: int) -> dict[int, int]:
+def every_so_many(features: int) -> Near:
+    """Of a plan in which every so manieth cast is on the same feature."""
+    return lambda n: [n + sign * step * features for step in range(1, _NEIGHBOURS + 1) for sign in (1, -1)] if features > 0 else []
+
+
+def same_subject(subjects: Mapping[int, Subject]) -> Near:
+    """Of a plan in which each cast says what it is about; only votes are ever merged."""
+    together: dict[Subject, list[int]] = {}
+    for n in sorted(subjects):
+        together.setdefault(subjects[n], []).append(n)
+
+    def near(n: int) -> Iterable[int]:
+        subject = subjects.get(n, (False, -1))
+        if not subject[0]:
+            return []
+        numbers = together[subject]
+        place = bisect_left(numbers, n)
+        around = [*numbers[max(0, place - _NEIGHBOURS) : place], *numbers[place + 1 : place + 1 + _NEIGHBOURS]]
+        return sorted(around, key=lambda other: abs(other - n))
+
+    return near
+
+
+def merged_votes(casts: pd.DataFrame, broadcasts: pd.DataFrame, *, near: Near, window: float, viewers: int) -> dict[int, int]:
     """Cast -> the cast whose broadcast carried it, for the broadcasts with losses that batching explains.
 
-    `features`: casts between two on the same feature. `window`: the batch window, seconds. `viewers`: sockets of the run. A carrier has
+    `near`: the neighbours of a cast. `window`: the batch window, seconds. `viewers`: sockets of the run. A carrier has
     reached everybody whom it had to reach, and the carried one no more sockets than the carrier leaves out.
     """
-    if features < 1:
-        return {}
     called = _by_cast(casts, "called")
     answered = _by_cast(casts[casts["status"].between(200, 299)], "answered")
     stamped, lost = _by_cast(broadcasts, "stamped"), _by_cast(broadcasts, "lost")
@@ -35,11 +62,10 @@ def merged_votes(casts: pd.DataFrame, broadcasts: pd.DataFrame, *, features: int
     merged: dict[int, int] = {}
     for n in (n for n, missing in lost.items() if missing > 0):
         begin, end = called.get(n, math.nan), answered.get(n, math.nan)
-        for step in range(1, _NEIGHBOURS + 1):
-            for other in (n + step * features, n - step * features):
-                fits = begin - _CLOCK <= stamped.get(other, math.nan) <= end + window + _SLACK
-                if fits and lost.get(other) == 0 and delivered[n] <= viewers - expected.get(other, math.inf):
-                    merged.setdefault(n, other)
+        for other in near(n):
+            fits = begin - _CLOCK <= stamped.get(other, math.nan) <= end + window + _SLACK
+            if fits and lost.get(other) == 0 and delivered[n] <= viewers - expected.get(other, math.inf):
+                merged.setdefault(n, other)
     return merged
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.merging import merged_votes
+from harness.analysis.merging import Subject, every_so_many, merged_votes, same_subject
 from harness.journal import JournalData, read_journal
 from harness.measure.histogram import Histogram
 from schemas import load_contract
@@ -25,7 +25,7 @@ __all__ = ["Event", "Loss", "Parameters", "Phases", "Run", "load_run", "merged"]
 Record = Mapping[str, Any]
 
 _CASTS = ("n", "due", "called", "answered", "status", "count")
-_COUNTS = ("expected", "delivered", "lost", "duplicated", "reordered", "misdirected")
+_COUNTS = ("expected", "delivered", "lost", "duplicated", "reordered", "misdirected", "carried")
 _BROADCASTS = ("n", "stamped", "first", "last", *_COUNTS)
 _SECONDS = (
     *("t", "worker", "open", "opened", "refused", "closed", "frames", "bytes", "reads", "shared_reads", "parsed", "invalid"),
@@ -33,6 +33,7 @@ _SECONDS = (
 )
 _TARGET = ("t", "rss", "pss", "cpu", "descriptors", "threads")
 _CLOSED = ("t", "worker", "viewer", "code", "reason", "by")
+_VOTES = frozenset({"add", "remove"})
 _TEXT = frozenset({"latency", "lag", "slip", "viewer", "reason", "by"})
 
 
@@ -66,7 +67,8 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Phases:
-    """The run in time; None where a phase was not reached. `last` is the latest moment of which the journal knows."""
+    """The run in time; None where a phase was not reached. `last` is the latest moment of which the journal knows. `numbers`: the first
+    cast of the steady phase and how many casts the plan has, where they do not follow from a rate."""
 
     started: float
     ramp_started: float | None
@@ -80,6 +82,7 @@ class Phases:
     stopped: float | None
     loss: Loss | None
     last: float
+    numbers: tuple[int, int] | None = None
 
     @property
     def fleet_until(self) -> float:
@@ -146,6 +149,11 @@ class Run:
         return bool((self.header.get("parameters") or {}).get("rate", 1.0))
 
     @property
+    def sockets(self) -> int:
+        """How many connections the run was to open: as many as there are viewers, unless it says otherwise."""
+        return next((int(event.detail["planned"]) for event in self.named("sockets")), self.parameters.viewers)
+
+    @property
     def workers(self) -> int:
         return int(self.header.get("workers", 1))
 
@@ -189,7 +197,7 @@ def _run(folder: Path, data: JournalData) -> Run:
     target = _rows(_of(data, "target"), _TARGET).sort_values("t", kind="stable", ignore_index=True)
     casts = _columns(_of(data, "casts"), _CASTS).drop_duplicates("n").sort_values("n", ignore_index=True)
     broadcasts = _merge_workers(_columns(_of(data, "broadcasts"), _BROADCASTS))
-    merged = _merged(header, casts, broadcasts)
+    merged = _merged(header, casts, broadcasts, _subjects(data))
     carried = broadcasts["n"].astype(int).isin(merged)
     broadcasts.loc[carried, "expected"] = broadcasts.loc[carried, "delivered"]
     broadcasts.loc[carried, "lost"] = 0
@@ -229,11 +237,25 @@ def _run(folder: Path, data: JournalData) -> Run:
     )
 
 
-def _merged(header: Record, casts: pd.DataFrame, broadcasts: pd.DataFrame) -> dict[int, int]:
+def _subjects(data: JournalData) -> dict[int, Subject] | None:
+    """What each cast is about, where that does not follow from its number."""
+    found: dict[int, Subject] = {}
+    for record in _of(data, "casts"):
+        if "about" not in record:
+            return None
+        columns = zip(record["n"], record["what"], record["about"], strict=False)
+        found |= {int(n): (str(what) in _VOTES, int(about)) for n, what, about in columns}
+    return found or None
+
+
+def _merged(
+    header: Record, casts: pd.DataFrame, broadcasts: pd.DataFrame, subjects: Mapping[int, Subject] | None
+) -> dict[int, int]:  # fmt: skip
     asked, limits = header.get("parameters") or {}, header.get("limits") or {}
     window = float(limits.get("batch_window") or load_contract().limits.batch_window)
     features, viewers = int(asked.get("features") or 0), int(asked.get("viewers") or 0)
-    return merged_votes(casts, broadcasts, features=features, window=window, viewers=viewers)
+    near = every_so_many(features) if subjects is None else same_subject(subjects)
+    return merged_votes(casts, broadcasts, near=near, window=window, viewers=viewers)
 
 
 def _of(data: JournalData, kind: str) -> Sequence[Record]:
@@ -287,7 +309,13 @@ def _phases(started: float, events: Sequence[Event], footer: Record | None, last
         stopped=stopped,
         loss=_loss(first, footer, at("drained"), stopped),
         last=last,
+        numbers=_numbered(first.get("cast_started")),
     )
+
+
+def _numbered(started: Event | None) -> tuple[int, int] | None:
+    detail = started.detail if started is not None else {}
+    return (int(detail["first"]), int(detail["planned"])) if "first" in detail and "planned" in detail else None
 
 
 def _loss(first: Mapping[str, Event], footer: Record | None, drained: float | None, stopped: float | None) -> Loss | None:
@@ -334,13 +362,13 @@ def _merge_workers(frame: pd.DataFrame) -> pd.DataFrame:
 def _with_due(broadcasts: pd.DataFrame, casts: pd.DataFrame, phases: Phases, parameters: Parameters) -> pd.DataFrame:
     """The plan's time of each broadcast: from its cast, or (its worker's casts are gone) from its number."""
     joined = broadcasts.merge(casts[["n", "due", "called"]], on="n", how="left")
-    if phases.epoch is not None and parameters.rate > 0:
+    if phases.epoch is not None and parameters.rate > 0 and phases.numbers is None:
         joined["due"] = joined["due"].fillna(phases.epoch + joined["n"] / parameters.rate)
     return joined
 
 
 def _mark_steady(frame: pd.DataFrame, phases: Phases, parameters: Parameters) -> pd.DataFrame:
     """A cast is steady by its number in the plan, which no rounding of times can shift."""
-    first = math.ceil(round(parameters.warmup * parameters.rate, 6))
+    first = math.ceil(round(parameters.warmup * parameters.rate, 6)) if phases.numbers is None else phases.numbers[0]
     steady = np.zeros(len(frame), dtype=bool) if phases.steady_from is None else (frame["n"] >= first).to_numpy()
     return frame.assign(steady=steady)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from harness.analysis.capacity import capacity_study
+from harness.analysis.mixed import mixed_study
 from harness.analysis.overload import overload_study
 from harness.analysis.ramp import ramp_study
 from harness.analysis.run import Run
@@ -18,6 +19,7 @@ __all__ = ["STUDIES", "study_of"]
 
 STUDIES: Mapping[str, Callable[[Run], Any]] = {
     "capacity": capacity_study,
+    "mixed": mixed_study,
     "overload": overload_study,
     "ramp": ramp_study,
     "slow_readers": slow_study,

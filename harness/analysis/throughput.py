@@ -14,7 +14,7 @@ import pandas as pd
 
 from harness.analysis.run import Record, Run
 
-__all__ = ["Account", "Finding", "Throughput", "throughput_figures"]
+__all__ = ["Account", "Finding", "Throughput", "account_of", "owed_rows", "throughput_figures"]
 
 _NAMED = 200
 
@@ -105,11 +105,11 @@ def throughput_figures(run: Run, settle: float) -> Throughput:
     silent = accepted & known & ~was_heard & ~carried
     seconds = run.phases.steady_seconds
     distinct = int((was_heard & ~carried).sum())
-    owed = _owed(run)
+    owed = owed_rows(run)
     judged = owed if run.phases.loss is None else owed[owed["due"] <= run.phases.loss.t - settle]
-    whole, everything = _account(judged), _account(owed)
+    whole, everything = account_of(judged), account_of(owed)
     return Throughput(
-        planned=max(round(run.parameters.rate * seconds), len(casts)),
+        planned=_planned(run, len(casts)),
         called=int(called.sum()),
         accepted=int(accepted.sum()),
         unanswered=int((called & (status == 0) & ~accepted).sum()),
@@ -123,7 +123,7 @@ def throughput_figures(run: Run, settle: float) -> Throughput:
         seconds=seconds,
         rate=distinct / seconds if seconds > 0 else None,
         whole=whole,
-        steady=_account(judged[judged["steady"]]),
+        steady=account_of(judged[judged["steady"]]),
         cut=everything.lost - whole.lost,
         frames=_total(run, "frames"),
         bytes=_total(run, "bytes"),
@@ -138,14 +138,23 @@ def throughput_figures(run: Run, settle: float) -> Throughput:
     )
 
 
-def _owed(run: Run) -> pd.DataFrame:
+def _planned(run: Run, made: int) -> int:
+    """Casts due in the judged part of the steady phase, at least those `made`."""
+    phases = run.phases
+    if phases.numbers is None:
+        return max(round(run.parameters.rate * phases.steady_seconds), made)
+    return max(phases.numbers[1] - phases.numbers[0], made) if phases.steady_complete else made
+
+
+def owed_rows(run: Run) -> pd.DataFrame:
     """The broadcasts that the target owes: not those of votes that it never accepted and of which nobody heard."""
     status = run.broadcasts.merge(run.casts[["n", "status"]], on="n", how="left")["status"]
     not_accepted = status.notna() & ~status.between(200, 299)
     return run.broadcasts[~(not_accepted.to_numpy() & (run.broadcasts["delivered"] <= 0).to_numpy())]
 
 
-def _account(rows: pd.DataFrame) -> Account:
+def account_of(rows: pd.DataFrame) -> Account:
+    """Sums over rows of broadcasts."""
     names = ("expected", "delivered", "lost", "duplicated", "reordered", "misdirected")
     return Account(broadcasts=len(rows), **{name: int(rows[name].sum()) for name in names})
 

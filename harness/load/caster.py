@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,11 +16,11 @@ from gevent.pool import Pool
 from geventhttpclient import HTTPClient
 
 from harness.load.station import PlanStart, Station
-from harness.measure.pacer import Pacer, share
-from harness.measure.plan import Cast
-from harness.target import Target
+from harness.measure.pacer import Agenda
+from harness.measure.plan import Cast, VotePlan
+from harness.target import Answer, Hook, PreparedRequest, Target
 
-__all__ = ["Caster"]
+__all__ = ["Caster", "Order"]
 
 _IN_FLIGHT = 500
 _CONNECTIONS = 64
@@ -29,12 +30,23 @@ Report = Callable[[str, float, int, str | None], None]
 """Told of each call for Locust's statistics: name, milliseconds, bytes, error."""
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One call to be made: of which hook, as which request. `name` is what Locust's statistics call it."""
+
+    name: str
+    hook: Hook
+    request: PreparedRequest
+
+
 class Caster:
     """This process's share of the plan's votes. `report` is told of each call."""
 
+    extra: tuple[str, ...] = ()
+    """Further columns of the records; see `_about`."""
+
     def __init__(self, target: Target, station: Station, start: PlanStart, report: Report) -> None:
-        self._station, self._start, self._report = station, start, report
-        self._hooks = {"add": target.hook("vote"), "remove": target.hook("unvote")}
+        self._target, self._station, self._start, self._report = target, station, start, report
         self._sessions = station.voter_sessions()
         address = urlsplit(target.base_url)
         self._client = HTTPClient(
@@ -49,29 +61,53 @@ class Caster:
         self._pool = Pool(_IN_FLIGHT)
         self._columns: dict[str, list[Any]] = {}
         self._clear()
-        self._pacer = Pacer(start.plan.rate, start.epoch / 1e9, share(start.plan.count, start.worker, start.workers))
+        self._agenda = Agenda(start.epoch / 1e9, start.plan.offset, start.plan.share(start.worker, start.workers))
         self._greenlet = gevent.spawn(self._run)
 
     def _clear(self) -> None:
-        self._columns = {name: [] for name in ("n", "due", "called", "answered", "status", "count")}
+        self._columns = {name: [] for name in ("n", "due", "called", "answered", "status", "count", *self.extra)}
 
     def _run(self) -> None:
         while True:
-            for n in self._pacer.due(time.time()):
-                self._pool.spawn(self._cast, self._start.plan.cast(n))
-            deadline = self._pacer.next_deadline()
+            for n in self._agenda.due(time.time()):
+                self._pool.spawn(self._cast, n)
+            deadline = self._agenda.next_deadline()
             if deadline is None:
                 break
             gevent.sleep(max(0.0, deadline - time.time()))
         self._pool.join()
 
-    def _cast(self, cast: Cast) -> None:
-        hook, session = self._hooks[cast.action], self._sessions[cast.voter]
-        due = self._start.due(cast.n)
+    def _hook(self, name: str) -> Hook:
+        hook = self._target.hook(name)
         if hook is None:
-            raise RuntimeError("the profile has no vote and unvote hooks")  # refused before a run starts
-        request = hook.prepare(session, featureId=cast.feature, userId=cast.voter)
-        called = time.time_ns()
+            raise RuntimeError(f"the profile has no {name} hook")  # refused before a run starts
+        return hook
+
+    def _order(self, n: int) -> Order | None:
+        """The call of cast n; None when it cannot be made, because another one that it builds on failed."""
+        plan = self._start.plan
+        if not isinstance(plan, VotePlan):
+            raise TypeError(f"{type(self).__name__} casts votes, not a {type(plan).__name__}")
+        return self._vote(plan.cast(n))
+
+    def _vote(self, cast: Cast) -> Order:
+        name = "vote" if cast.action == "add" else "unvote"
+        hook = self._hook(name)
+        return Order(name, hook, hook.prepare(self._sessions[cast.voter], featureId=cast.feature, userId=cast.voter))
+
+    def _told(self, n: int, answer: Answer) -> None:
+        """What the target answered to cast n."""
+
+    def _about(self, n: int) -> tuple[Any, ...]:
+        """The `extra` columns of cast n."""
+        return ()
+
+    def _cast(self, n: int) -> None:
+        order, due = self._order(n), self._start.due(n)
+        if order is None:
+            self._keep(n, due / 1e9, None, None, 0, None)
+            return
+        request, called = order.request, time.time_ns()
         status, count, size, error = 0, None, 0, None
         try:
             address = urlsplit(request.url)
@@ -79,16 +115,19 @@ class Caster:
             response = self._client.request(request.method, uri, body=request.body or b"", headers=dict(request.headers))
             body = bytes(response.read())
             status, size = int(response.status_code), len(body)
-            answer = hook.read(status, body)
+            answer = order.hook.read(status, body)
             count, error = answer.count, None if answer.ok else answer.problem or f"status {status}"
+            self._told(n, answer)
         except Exception as problem:  # whatever the transport says: it is evidence, and the next cast must go out
             error = type(problem).__name__
         answered = time.time_ns()
         self._station.evidence.on_cast(max(0.0, (called - due) / 1e3))
-        row = (cast.n, due / 1e9, called / 1e9, answered / 1e9, status, count)
-        for column, value in zip(self._columns.values(), row, strict=True):
+        self._keep(n, due / 1e9, called / 1e9, answered / 1e9, status, count)
+        self._report(order.name, (answered - called) / 1e6, size, error)
+
+    def _keep(self, n: int, *row: float | None) -> None:
+        for column, value in zip(self._columns.values(), (n, *row, *self._about(n)), strict=True):
             column.append(value)
-        self._report("vote" if cast.action == "add" else "unvote", (answered - called) / 1e6, size, error)
 
     @property
     def done(self) -> bool:

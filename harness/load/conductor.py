@@ -7,6 +7,7 @@ It alone writes the journal. Whatever ends the run early (the user, the target, 
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
@@ -26,9 +27,10 @@ from harness.load.prepare import Prepared, target_answers
 from harness.load.settings import Settings
 from harness.load.shape import Shape
 from harness.measure.clock import ClockWatch, read_clocks
-from harness.measure.plan import VotePlan
+from harness.measure.plan import Plan
 from harness.measure.resources import ProcessProbe, ResourceProbe
 from harness.target import Target
+from harness.terminal import Teller
 
 __all__ = ["Conductor", "Timetable"]
 
@@ -45,7 +47,7 @@ _SAMPLE_PERIOD = 0.25
 _SYNC_PERIOD = 1.0
 _CLOCK_TOLERANCE = 0.05
 _GONE_SECONDS = 1.0
-_PROGRESS_PERIOD = 5.0
+_RESERVE = 16  # descriptors kept for the end: where all others are taken, the run can still be judged
 
 
 class _Ended(Exception):
@@ -82,25 +84,26 @@ class Conductor:
         expected: int,
         missing: Callable[[], int],
         probe: ResourceProbe | None,
-        tell: Callable[[str], None],
+        teller: Teller,
         watch: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> None:
         self.shape, self.settings, self.folder = shape, settings, RunFolder(prepared.folder)
-        self._prepared, self._runner, self._expected, self._missing, self._probe, self._tell = (
+        self._prepared, self._runner, self._expected, self._missing, self._probe, self._teller = (
             prepared,
             runner,
             expected,
             missing,
             probe,
-            tell,
+            teller,
         )
+        self._tell = teller.say
         self._journal = Journal(prepared.folder)
+        self._reserve = [os.open(os.devnull, os.O_RDONLY) for _ in range(_RESERVE)]
         self._workers: dict[int, _Worker] = {}
         self._clock = ClockWatch(read_clocks(), _CLOCK_TOLERANCE)
         self._finishing = RLock()
         self._lost_connections: float | None = None
         self._problem = False
-        self._progress = 0.0
         self._writing: HarnessError | None = None
         self.error: HarnessError | None = None
         self.exit_code: int | None = None
@@ -151,6 +154,11 @@ class Conductor:
         return self._prepared.target
 
     @property
+    def plan(self) -> Plan | None:
+        """What is to be cast; None where nothing is."""
+        return self._prepared.plan
+
+    @property
     def workers(self) -> int:
         """How many processes carry load."""
         return self._expected
@@ -197,6 +205,10 @@ class Conductor:
         yield
         self.event("measure_ended")
 
+    def gather(self) -> None:
+        """Wait until every process that carries load has said that it is there: what it is told before that, it does not hear."""
+        self.until(lambda: len(self._workers) >= self._expected, _RAMP_GRACE, lambda: f"{len(self._workers)} of {self._expected} processes")
+
     def ramp(self) -> None:
         """Every viewer comes, at the pace that was asked for."""
         settings = self.settings
@@ -219,12 +231,14 @@ class Conductor:
             raise RuntimeError("this scenario has no votes to cast")
         epoch = time.time_ns() + round(_LEAD * 1e9)
         order = {str(worker): place for place, worker in enumerate(sorted(self._workers))}
-        self._runner.send_message(PLAN, _plan_message(plan, epoch, order, self._prepared.exclusion))
+        self._runner.send_message(PLAN, {"plan": plan.parts(), "epoch": epoch, "order": order, "exclusion": self._prepared.exclusion})
         begin = epoch / 1e9
-        steady_from, until = begin + plan.offset(plan.steady_from), begin + plan.offset(plan.count)
-        self.event("cast_started", {"start": begin, "steady_from": steady_from, "steady_until": until})
+        until = begin + plan.offset(plan.count)
+        steady_from = begin + (plan.warmup if plan.uneven else plan.offset(plan.steady_from))
+        numbers = {"first": plan.steady_from, "planned": plan.count} if plan.uneven else {}
+        self.event("cast_started", {"start": begin, "steady_from": steady_from, "steady_until": until, **numbers})
         total = plan.warmup + plan.duration
-        self._tell(f"casting {plan.rate:g} votes a second for {total:g} s ({plan.warmup:g} s of them warm-up)")
+        self._tell(f"casting {plan.says} for {total:g} s ({plan.warmup:g} s of them warm-up)")
         deadline, deeds = time.monotonic() + total + _LEAD + _CAST_GRACE, list(timetable)
         while not self.all("done") and time.monotonic() < deadline:
             while deeds and time.time() >= begin + deeds[0][0]:
@@ -239,9 +253,7 @@ class Conductor:
         """Wait a little; notice what must end the run."""
         gevent.sleep(_POLL)
         now = time.monotonic()
-        if now - self._progress >= _PROGRESS_PERIOD:
-            self._progress = now
-            self._tell(progress())
+        self._teller.passing(progress())
         if self._writing is not None:
             raise _Ended("problem")
         lost = [number for number, worker in self._workers.items() if now - worker.heard > _SILENT]
@@ -270,7 +282,11 @@ class Conductor:
     def _sample(self) -> None:
         """The target's resources, four times a second."""
         while self._probe is not None:
-            sample = self._probe.sample(time.time())
+            try:
+                sample = self._probe.sample(time.time())
+            except OSError as error:  # no descriptor left to look with: that says nothing of the target
+                self.event("problem", {"text": f"the target's process could not be read any more ({error.strerror})"})
+                return
             if sample is None:
                 gone = isinstance(self._probe, ProcessProbe)  # the other probes may be what failed, not the target
                 self.event("target_exited" if gone else "problem", {"text": self._probe.problem or ""})
@@ -333,22 +349,11 @@ class Conductor:
 
     def _judge(self) -> None:
         """Analysis and report in a process of their own: they read the run folder and nothing else."""
+        self._teller.clear()
+        while self._reserve:
+            os.close(self._reserve.pop())
         command = [sys.executable, "-m", "harness.cli", "report", str(self.folder.path)]
         done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL)
         self.exit_code = int(self.error.exit_code) if self.error is not None else done.returncode
         if self.error is not None:
-            self._tell(str(self.error))
-
-
-def _plan_message(plan: VotePlan, epoch: int, order: dict[str, int], exclusion: str) -> dict[str, Any]:
-    return {
-        "features": list(plan.features),
-        "voters": list(plan.voters),
-        "rate": plan.rate,
-        "duration": plan.duration,
-        "warmup": plan.warmup,
-        "seed": plan.seed,
-        "epoch": epoch,
-        "order": order,
-        "exclusion": exclusion,
-    }
+            self._teller.insist(str(self.error))

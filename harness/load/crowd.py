@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 import gevent
 from gevent.pool import Pool
 
-from harness.measure.pacer import Pacer, share
+from harness.measure.pacer import Agenda, Pacer, share
 
 if TYPE_CHECKING:
     from harness.load.member import Member
 
-__all__ = ["Crowd", "crowd_start", "grow", "growing_start", "release"]
+__all__ = ["Crowd", "crowd_start", "grow", "growing_start", "release", "shrink"]
 
 _AT_ONCE = 2_000  # handshakes under way in one process
 _ANSWER = 5.0  # seconds that the peer has to answer a Close
+_GOODBYE = "User left roadmap page"
 
 
 class Crowd:
@@ -54,6 +55,18 @@ class Crowd:
         slot = member.connect()
         member.station.evidence.on_handshake(step, due, began, time.time(), slot is not None)
 
+    def shrink(self, keep: int, rate: float, begin: float) -> None:
+        """Have this process's viewers leave whose number is not below `keep`, `rate` a second over all processes, from `begin` on."""
+        station = self._member.station
+        if station is None:
+            return
+        leaving = [slot for slot in station.slots if station.number(slot) >= keep]
+        agenda = Agenda(begin, lambda place: (station.number(leaving[place]) - keep) / rate, range(len(leaving)))
+        while not agenda.done and not self._member.finishing:
+            for place in agenda.due(time.time()):
+                station.depart(leaving[place], _GOODBYE)
+            gevent.sleep(max(0.0, (agenda.next_deadline() or 0.0) - time.time()))
+
     def release(self, step: int) -> None:
         """Close every socket, and wait until the far ends have answered."""
         if self._member.station is not None:
@@ -81,3 +94,8 @@ def grow(member: Member, data: Mapping[str, Any]) -> None:
 def release(member: Member, data: Mapping[str, Any]) -> None:
     """An act of the scenario: step."""
     member.state.release(data["step"])
+
+
+def shrink(member: Member, data: Mapping[str, Any]) -> None:
+    """An act of the scenario: keep, rate, begin (seconds since the epoch)."""
+    member.state.shrink(data["keep"], data["rate"], data["begin"])

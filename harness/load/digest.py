@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.load.matching import Matcher
 from harness.measure.ledger import Ledger
-from harness.measure.plan import VotePlan
 from schemas import NotJson, load_contract, parse, validate_server
 
 __all__ = ["PING", "Digest", "Invalid"]
@@ -26,7 +26,6 @@ PING = 0
 _OTHER = "(invalid)"
 _KEEP = 100_000
 _EXAMPLE = 300
-_EARLY = 50_000_000  # ns that a broadcast may be seen before its cast was due: only the resolution of timers
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +38,10 @@ class Invalid:
 
 
 class Digest:
-    """Numbers payloads. `epoch` is the plan's start in ns since the epoch; without a plan every broadcast is unmatched."""
+    """Numbers payloads. `epoch` is the plan's start in ns since the epoch; without a matcher every broadcast is unmatched."""
 
-    def __init__(self, ledger: Ledger, plan: VotePlan | None, epoch: int, clock: Callable[[], int]) -> None:
-        self._ledger, self._plan, self._epoch, self._clock = ledger, plan, epoch, clock
-        self._features = {feature: index for index, feature in enumerate(plan.features)} if plan else {}
+    def __init__(self, ledger: Ledger, match: Matcher | None, epoch: int, clock: Callable[[], int]) -> None:
+        self._ledger, self._match, self._epoch, self._clock = ledger, match, epoch, clock
         self.types = (*load_contract().messages.server, _OTHER)
         self._index = {name: number for number, name in enumerate(self.types)}
         self._numbers: dict[bytes, int] = {}
@@ -53,7 +51,12 @@ class Digest:
         self._about = np.full(1024, -1, np.int32)
         self.invalid: list[Invalid] = []
         self.unmatched = ""
-        """The newest payload of a vote that no cast of the plan explains, cut short."""
+        """The newest payload that no cast of the plan explains, cut short."""
+        self.error = ""
+        """The newest ERROR, cut short."""
+        self._explained = np.zeros(len(self.types), bool)
+        for name in match.types if match else ("VOTE_UPDATE",):
+            self._explained[self._index[name]] = True
         ping = b'{"type":"PING"}'
         self._numbers[ping] = self._register(None, -1, 0, self._index["PING"], bad=False)
 
@@ -68,8 +71,8 @@ class Digest:
             self._numbers[payload] = number
         return number
 
-    def _register(self, n: int | None, feature: int, stamp: int, kind: int, *, bad: bool) -> int:
-        number = self._ledger.message(n, feature, stamp)
+    def _register(self, n: int | None, line: int, stamp: int, kind: int, *, bad: bool) -> int:
+        number = self._ledger.message(n, line, stamp)
         if number >= len(self._type):
             self._type = np.concatenate([self._type, np.zeros(number, np.int8)])
             self._bad = np.concatenate([self._bad, np.zeros(number, bool)])
@@ -89,35 +92,29 @@ class Digest:
         kind = message["type"]
         if kind == "PING":
             return PING  # with other white space or keys than usual: the answer is the same
-        n, feature, stamp = self._match(message)
-        if n is None and kind == "VOTE_UPDATE" and self._plan is not None:
-            self.unmatched = payload[:_EXAMPLE].decode("utf-8", "replace")
-        number = self._register(n, feature, stamp, self._index[kind], bad=False)
+        n, line, stamp = self._matched(message)
+        shown = payload[:_EXAMPLE].decode("utf-8", "replace")
+        if n is None and self._match is not None and self._explained[self._index[kind]]:
+            self.unmatched = shown
+        if kind == "ERROR":
+            self.error = shown
+        number = self._register(n, line, stamp, self._index[kind], bad=False)
         if kind == "VOTE_UPDATE":
-            self._count[number], self._about[number] = message["voteCount"], feature
+            self._count[number], self._about[number] = message["voteCount"], line
         return number
 
     def _broken(self, payload: bytes, text: str, message: object = None) -> int:
-        n, feature, stamp = None, -1, 0
-        if isinstance(message, dict) and message.get("type") == "VOTE_UPDATE":
-            n, feature, stamp = self._match(message)
-        number = self._register(n, feature, stamp, self._index[_OTHER], bad=True)
+        n, line, stamp = self._matched(message) if isinstance(message, dict) else (None, -1, 0)
+        number = self._register(n, line, stamp, self._index[_OTHER], bad=True)
         self.invalid.append(Invalid(number, text, payload[:_EXAMPLE].decode("utf-8", "replace")))
         return number
 
-    def _match(self, message: dict[str, Any]) -> tuple[int | None, int, int]:
-        """(cast, feature's index, stamp in ns) of a message; the cast is None where none of the plan's explains it."""
+    def _matched(self, message: dict[str, Any]) -> tuple[int | None, int, int]:
+        """(cast, line, stamp in ns) of a message; the cast is None where none of the plan's explains it."""
         stamp = _nanoseconds(message.get("timestamp"))
-        feature = message.get("featureId")
-        plan = self._plan
-        if plan is None or not isinstance(feature, str) or message.get("type") != "VOTE_UPDATE":
+        if self._match is None:
             return None, -1, stamp
-        offset = (self._clock() - self._epoch) / 1e9
-        voter = message.get("voterId")
-        n = plan.find(feature, voter, str(message.get("action")), offset) if isinstance(voter, str) else plan.by_feature(feature, offset)
-        if n is not None and plan.offset(n) * 1e9 > offset * 1e9 + _EARLY:
-            n = None  # nothing was cast yet that could have caused it
-        return n, self._features.get(feature, -1), stamp
+        return *self._match(message, (self._clock() - self._epoch) / 1e9), stamp
 
     def count(self, message: NDArray[np.int32]) -> dict[str, int]:
         """Deliveries by message type."""
@@ -128,9 +125,13 @@ class Digest:
         """What each delivery shows: the index of its feature in the plan (-1: none of ours) and the number of votes."""
         return self._about[message], self._count[message]
 
-    def is_vote(self, message: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Which deliveries are VOTE_UPDATEs."""
-        return self._type[message] == self._index["VOTE_UPDATE"]
+    def explained(self, message: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which deliveries are of a type of which every message is to have a cast that explains it."""
+        return self._explained[self._type[message]]
+
+    def kinds(self, message: NDArray[np.int32]) -> NDArray[np.int8]:
+        """The type of each delivery, as an index of `types`."""
+        return self._type[message]
 
     def bad(self, message: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Which deliveries carry a payload that breaks the schema."""

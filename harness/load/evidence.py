@@ -48,7 +48,7 @@ class _Interval:
     invalid: int = 0
     unmatched: int = 0
     types: dict[str, int] = field(default_factory=dict)
-    latency: list[np.ndarray] = field(default_factory=list)
+    latency: dict[str, list[np.ndarray]] = field(default_factory=dict)
     slips: list[float] = field(default_factory=list)
     lag: Histogram = field(default_factory=Histogram)
     broken: dict[int, tuple[Invalid, set[int]]] = field(default_factory=dict)
@@ -65,6 +65,7 @@ class Evidence:
         self._handshakes: list[tuple[int, float, float, float, bool]] = []
         self._health = HealthSampler(time.monotonic())
         self.opened = self.refused = self.frames = self.unmatched = 0
+        self.by_type = False  # whether the latency of each message type is written too
 
     def record(self, kind: str, **values: Any) -> None:
         """Write a record of any kind; its worker is filled in."""
@@ -106,8 +107,10 @@ class Evidence:
 
     # -- deliveries
 
-    def on_batch(self, batch: Batch, latency: np.ndarray, types: Mapping[str, int], *, invalid: int, unmatched: int) -> None:
-        """What one fold read; `latency` in ns, of the steady phase."""
+    def on_batch(
+        self, batch: Batch, latency: Mapping[str, np.ndarray], types: Mapping[str, int], *, invalid: int, unmatched: int
+    ) -> None:  # fmt: skip
+        """What one fold read; `latency` in ns, of the steady phase, by message type."""
         interval = self._interval
         interval.frames += len(batch.message)
         interval.bytes += batch.bytes
@@ -116,7 +119,8 @@ class Evidence:
         interval.parsed += batch.parsed
         interval.invalid += invalid
         interval.unmatched += unmatched
-        interval.latency.append(latency)
+        for name, values in latency.items():
+            interval.latency.setdefault(name, []).append(values)
         interval.lag.record(batch.lag / 1e3)
         for name, count in types.items():
             interval.types[name] = interval.types.get(name, 0) + count
@@ -147,7 +151,8 @@ class Evidence:
         rows = [row for row in settled if row.into is None]
         if rows:
             seconds = {key: [_seconds(getattr(row, key)) for row in rows] for key in ("stamped", "first", "last")}
-            counts = ("n", "expected", "delivered", "lost", "duplicated", "reordered", "misdirected")
+            counts = ["n", "expected", "delivered", "lost", "duplicated", "reordered", "misdirected"]
+            counts += ["carried"] if any(row.carried for row in rows) else []
             self.record("broadcasts", **{key: [getattr(row, key) for row in rows] for key in counts}, **seconds)
         for finding in findings:
             self._finding(finding.what, finding.n, finding.slots, finding.total, "")
@@ -173,7 +178,9 @@ class Evidence:
         self.unmatched += interval.unmatched
         if interval.unmatched:
             self.record("unmatched", t=now, frames=interval.unmatched, example=unmatched_example)
-        latency = np.concatenate(interval.latency) if interval.latency else np.empty(0)
+        typed = {name: np.concatenate(values) for name, values in interval.latency.items()}
+        latency = np.concatenate(list(typed.values())) if typed else np.empty(0)
+        by_type = {"latency_types": {name: _histogram(each / 1e3).encode() for name, each in typed.items()}} if self.by_type else {}
         self.record(
             "second",
             t=now,
@@ -188,6 +195,7 @@ class Evidence:
             types=interval.types,
             invalid=interval.invalid,
             latency=_histogram(latency / 1e3).encode(),
+            **by_type,
             lag=interval.lag.encode(),
             slip=_histogram(np.array(interval.slips, np.float64)).encode(),
             cpu=health.cpu,

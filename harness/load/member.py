@@ -74,7 +74,7 @@ class Member:
             self.station.merges = self._shape.merges
             self._shape.start(self)
         except HarnessError as error:
-            self._problem(str(error), error.exit_code)
+            self.problem(str(error), error.exit_code)
             return
         self._loop = gevent.spawn(self._report_each_second)
 
@@ -82,17 +82,14 @@ class Member:
         """The conductor's plan has come."""
         if self.station is None or self.target is None:
             return
-        plan = VotePlan(
-            features=tuple(data["features"]),
-            voters=tuple(data["voters"]),
-            rate=data["rate"],
-            duration=data["duration"],
-            warmup=data["warmup"],
-            seed=data["seed"],
-        )
+        planning = self._shape.plan
+        plan = planning.read(data["plan"]) if planning else VotePlan.of(data["plan"])
         start = PlanStart(plan, data["epoch"], data["order"].get(str(self.worker), 0), len(data["order"]), data["exclusion"])
+        if planning is not None and planning.carry is not None:
+            self._caster = planning.carry(self, start)
+            return
         self.station.begin(start)
-        self._caster = Caster(self.target, self.station, start, self._report_call)
+        self._caster = Caster(self.target, self.station, start, self.report_call)
 
     def act(self, data: dict[str, Any]) -> None:
         """The conductor calls for one of the scenario's own acts."""
@@ -102,7 +99,7 @@ class Member:
             self._shape.acts[data["name"]](self, data["data"])
         except Exception as error:
             _LOG.exception("this process could not do what the scenario asks of it")
-            self._problem(f"{data['name']}: {type(error).__name__}: {error}", ExitCode.INVALID)
+            self.problem(f"{data['name']}: {type(error).__name__}: {error}", ExitCode.INVALID)
 
     def finish(self) -> None:
         """Stop casting, end the connections, and hand over everything that is left."""
@@ -116,7 +113,7 @@ class Member:
             totals = self._wind_down()
         except Exception as error:
             _LOG.exception("this process could not hand over all of its evidence")
-            self._problem(f"evidence is missing ({type(error).__name__}: {error})", ExitCode.INVALID)
+            self.problem(f"evidence is missing ({type(error).__name__}: {error})", ExitCode.INVALID)
         self._push_stats()
         self.runner.send_message(FLUSHED, {"worker": self.worker, "totals": totals})
         self.over.set()
@@ -134,7 +131,8 @@ class Member:
             self.station.shut()
         return totals
 
-    def _problem(self, text: str, code: ExitCode) -> None:
+    def problem(self, text: str, code: ExitCode) -> None:
+        """Tell the conductor that this process cannot do its part: the run ends."""
         self.runner.send_message(PROBLEM, {"worker": self.worker, "text": text, "code": int(code)})
 
     def _await_last_deliveries(self) -> None:
@@ -163,7 +161,7 @@ class Member:
                 self._send()
         except Exception as error:
             _LOG.exception("this process cannot go on measuring")
-            self._problem(f"{type(error).__name__}: {error}", ExitCode.INVALID)
+            self.problem(f"{type(error).__name__}: {error}", ExitCode.INVALID)
 
     def tick(self) -> None:
         """Fold what was read since the last tick into Locust's statistics (called before each of its reports)."""
@@ -188,6 +186,11 @@ class Member:
         }
         self.runner.send_message(EVIDENCE, {"worker": self.worker, "records": records, "status": status})
 
+    @property
+    def finishing(self) -> bool:
+        """Whether this process's part is over: nothing new is to be begun."""
+        return self._finished
+
     def _push_stats(self) -> None:
         """In a worker: a last report of Locust's own statistics, ahead of our last message."""
         if isinstance(self.runner, WorkerRunner):
@@ -195,7 +198,8 @@ class Member:
             self.environment.events.report_to_master.fire(client_id=self.runner.client_id, data=data)
             self.runner.send_message("stats", data)
 
-    def _report_call(self, name: str, ms: float, size: int, error: str | None) -> None:
+    def report_call(self, name: str, ms: float, size: int, error: str | None) -> None:
+        """Tell Locust of a call; see `caster.Report`."""
         self.environment.events.request.fire(
             request_type="HTTP",
             name=name,
@@ -218,11 +222,11 @@ class Member:
         except ConnectionError as error:
             problem = error
         except OwnLimit as error:
-            self._problem(f"this host could not open another connection ({error})", ExitCode.INVALID)
+            self.problem(f"this host could not open another connection ({error})", ExitCode.INVALID)
             return None
         except Exception as error:
             _LOG.exception("a viewer could not be connected, and not because of the target")
-            self._problem(f"a viewer could not be connected: {type(error).__name__}: {error}", ExitCode.INVALID)
+            self.problem(f"a viewer could not be connected: {type(error).__name__}: {error}", ExitCode.INVALID)
             return None
         self.environment.events.request.fire(
             request_type="WS",

@@ -8,7 +8,7 @@ PROBLEM = "roadmap:problem"
 """Worker to conductor: {worker, text, code}: it cannot take part."""
 
 PLAN = "roadmap:plan"
-"""Conductor to all: who casts what from when: {features, voters, rate, duration, warmup, seed, epoch, order, exclusion}."""
+"""Conductor to all: who casts what from when: {plan (its parts), epoch, order, exclusion}."""
 
 ACT = "roadmap:act"
 """Conductor to all: the scenario's own act of that name is due: {name, data}."""

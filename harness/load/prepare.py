@@ -5,21 +5,21 @@ Everything that would make the run worthless is refused here, with the number an
 
 from __future__ import annotations
 
-import socket
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
-from harness.errors import HarnessError, TargetUnreachable, UsageError
+from harness.errors import HarnessError, UsageError
 from harness.journal import new_run_folder
 from harness.load.settings import Settings
 from harness.load.shape import Shape
-from harness.measure.limits import Demand, preflight, raise_descriptors, read_machine
-from harness.measure.plan import VotePlan
-from harness.target import HookCaller, Session, Target, load_target, reach
+from harness.measure.limits import Demand, preflight, raise_descriptors
+from harness.measure.plan import Plan, StairPlan, VotePlan
+from harness.target import HookCaller, Session, Target, load_target, machine_toward, reach
 
-__all__ = ["Prepared", "prepare", "target_answers"]
+__all__ = ["Prepared", "clear_votes", "features_of", "needs", "prepare", "target_answers", "voters_of", "votes_planned"]
 
 _BYTES_PER_CAST = 400  # of journal, measured; a second of a worker takes about as much again
 _BYTES_PER_SECOND = 4_000
@@ -33,69 +33,76 @@ class Prepared:
 
     folder: Path
     target: Target
-    plan: VotePlan | None
+    plan: Plan | None
     exclusion: str
     hints: tuple[str, ...]
 
 
-def prepare(shape: Shape, settings: Settings, processes: int) -> Prepared:
-    """Check the target and this machine, choose features and voters, and clear their old votes. Raises HarnessError."""
+def prepare(shape: Shape, settings: Settings, processes: int, here: int) -> Prepared:
+    """Check the target and this machine, choose features and voters, and clear their old votes. Raises HarnessError.
+
+    processes: how many carry the load; here: how many of them do it on this machine.
+    """
     target = load_target(settings.target)
-    for name in ("list", "vote", "unvote") if shape.casts else ():
-        if target.hook(name) is None:
-            do = f"describe how to {name} under [hooks.{name}], or run `roadmap-harness doctor`"
-            raise UsageError(f"the profile has no {name} hook, and this scenario needs it", settings.target, do)
-    hints = _check_machine(settings, target, processes)
+    if shape.casts:
+        needs(settings, target, "list", "vote", "unvote")
+    hints = _check_machine(settings, target, processes, here)
     reach(target)
-    plan = _plan(shape, settings, target) if shape.casts else None
+    plan: Plan | None = None
+    if shape.casts:
+        plan = shape.plan.make(settings, target) if shape.plan else votes_planned(settings, target, merges=shape.merges)
     folder = settings.folder or new_run_folder(settings.reports, settings.scenario.replace("_", "-"), time.time())
     return Prepared(folder, target, plan, target.readings.get("exclusion", "session"), tuple(hints))
 
 
-def _plan(shape: Shape, settings: Settings, target: Target) -> VotePlan:
-    sessions = target.available_sessions(_MOST_SESSIONS)
-    voters = _voters(settings, sessions)
+def needs(settings: Settings, target: Target, *names: str) -> None:
+    """Raise UsageError unless the profile has these hooks, and all but the list as calls over HTTP, for which alone there is time."""
+    for name in names:
+        hook = target.hook(name)
+        if hook is None:
+            do = f"describe how to {name} under [hooks.{name}], or run `roadmap-harness doctor`"
+            raise UsageError(f"the profile has no {name} hook, and this scenario needs it", settings.target, do)
+        if hook.is_command and name != "list":
+            raise UsageError(f"the {name} hook is a command, too slow for a load", settings.target, "give it a method and a path")
+
+
+def votes_planned(settings: Settings, target: Target, stairs: Sequence[tuple[float, float]] = (), *, merges: bool = False) -> VotePlan:
+    """Votes at the rate of the settings, or up the stairs (seconds, rate), and their features clear of old votes. merges: they may come so
+    close that the target merges them. Raises UsageError."""
+    voters = voters_of(settings, target)
     caller = HookCaller(target)
     try:
-        plan = VotePlan(
-            features=_features(settings, caller, sessions[0]),
-            voters=tuple(voters),
-            rate=settings.rate,
-            duration=settings.duration,
-            warmup=settings.warmup,
-            seed=settings.seed,
-        )
-        if not shape.merges:
+        parts: dict[str, Any] = {
+            "features": features_of(settings, caller, next(iter(voters.values()))),
+            "voters": tuple(voters),
+            "rate": max((rate for _, rate in stairs), default=settings.rate),
+            "duration": sum(seconds for seconds, _ in stairs) if stairs else settings.duration,
+            "warmup": settings.warmup,
+            "seed": settings.seed,
+        }
+        plan = StairPlan(**parts, stairs=tuple(stairs)) if stairs else VotePlan(**parts)
+        if not merges:
             plan.check(target.limits.batch_window)
-        _clear_votes(target, caller, plan, voters)
+        clear_votes(target, caller, plan.features, voters)
     finally:
         caller.close()
     return plan
 
 
-def _check_machine(settings: Settings, target: Target, processes: int) -> list[str]:
-    address = urlsplit(target.base_url)
-    port = address.port or (443 if address.scheme == "https" else 80)
-    try:
-        host = socket.getaddrinfo(address.hostname, port, type=socket.SOCK_STREAM)[0][4][0]
-    except OSError as error:
-        do = "check base_url in the profile"
-        raise TargetUnreachable(f"the name {address.hostname} has no address ({error})", target.base_url, do) from error
+def _check_machine(settings: Settings, target: Target, processes: int, here: int) -> list[str]:
     sockets = -(-settings.viewers // processes)
     seconds = settings.warmup + settings.duration + settings.drain
     disk = round(seconds * (settings.rate * _BYTES_PER_CAST + processes * _BYTES_PER_SECOND))
-    demand = Demand(sockets + _OTHER_DESCRIPTORS, settings.spawn_rate, disk)
-    folder = settings.folder or settings.reports
-    machine = read_machine(str(host), port, folder)
-    hints = preflight(demand, machine)
+    demand = Demand(sockets + _OTHER_DESCRIPTORS, settings.spawn_rate, disk, ports=here * sockets)
+    hints = preflight(demand, machine_toward(target, settings.folder or settings.reports))
     raise_descriptors(demand.sockets + _OTHER_DESCRIPTORS)
     return hints
 
 
-def _voters(settings: Settings, sessions: list[Session]) -> dict[str, Session]:
-    """One session for each of the users who vote."""
+def voters_of(settings: Settings, target: Target) -> dict[str, Session]:
+    """One session for each of the users who vote. Raises UsageError when there are too few."""
     voters: dict[str, Session] = {}
-    for session in sessions:
+    for session in target.available_sessions(_MOST_SESSIONS):
         user = session.user_id
         if session.role == "regular" and user is not None and user not in voters and len(voters) < settings.voters:
             voters[user] = session
@@ -105,7 +112,8 @@ def _voters(settings: Settings, sessions: list[Session]) -> dict[str, Session]:
     return voters
 
 
-def _features(settings: Settings, caller: HookCaller, session: Session) -> tuple[str, ...]:
+def features_of(settings: Settings, caller: HookCaller, session: Session) -> tuple[str, ...]:
+    """The ids of the features voted on. Raises UsageError when the target lists too few."""
     answer = caller.call("list", session).answer
     ids = [item.id for item in answer.items] if answer.ok else []
     if len(ids) < settings.features:
@@ -114,12 +122,12 @@ def _features(settings: Settings, caller: HookCaller, session: Session) -> tuple
     return tuple(ids[: settings.features])
 
 
-def _clear_votes(target: Target, caller: HookCaller, plan: VotePlan, voters: dict[str, Session]) -> None:
+def clear_votes(target: Target, caller: HookCaller, of: Sequence[str], voters: Mapping[str, Session]) -> None:
     """Take back what the voters voted before: the plan begins with everybody's vote missing.
 
     What that makes the target broadcast, at its cap, is over before the first socket opens.
     """
-    features, cleared = set(plan.features), 0
+    features, cleared = set(of), 0
     for session in voters.values():
         answer = caller.call("list", session).answer
         for item in answer.items:

@@ -7,6 +7,7 @@ imported, that is before Locust registers its own: what we fold into its statist
 from __future__ import annotations
 
 import logging
+import socket
 import sys
 from typing import Any
 
@@ -19,6 +20,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from harness.errors import ExitCode, HarnessError
 from harness.load import messages
 from harness.load.conductor import Conductor
+from harness.load.interrupt import end_in_order
 from harness.load.member import Member, listen
 from harness.load.prepare import prepare
 from harness.load.settings import Settings, add_arguments
@@ -26,6 +28,7 @@ from harness.load.shape import Shape, announce
 from harness.load.web import Face
 from harness.measure.resources import CommandProbe, ProcessProbe, PrometheusProbe, ResourceProbe
 from harness.target import Target
+from harness.terminal import Teller
 
 __all__ = ["Viewer", "install"]
 
@@ -43,11 +46,13 @@ class Scenario:
         self.conductor: Conductor | None = None
         self.face: Face | None = None
         self._leading: Any = None
+        self._teller = Teller()
 
     # -- Locust's events, in the order in which they come
 
     def on_init(self, environment: Environment, **_: Any) -> None:
         self.environment = environment
+        end_in_order()
         runner = environment.runner
         if isinstance(runner, WorkerRunner):
             environment.process_exit_code = int(ExitCode.PASS)  # the master's code is the run's
@@ -89,9 +94,9 @@ class Scenario:
     def _lead(self, environment: Environment, settings: Settings) -> None:
         runner = environment.runner
         expected = runner.worker_count if isinstance(runner, MasterRunner) else 1
-        prepared = prepare(self.shape, settings, expected)
+        prepared = prepare(self.shape, settings, expected, _on_this_host(runner))
         for hint in prepared.hints:
-            _tell(hint)
+            self._teller.say(hint)
 
         def missing() -> int:
             return expected - runner.worker_count if isinstance(runner, MasterRunner) else 0
@@ -104,7 +109,7 @@ class Scenario:
             expected=expected,
             missing=missing,
             probe=_probe(prepared.target),
-            tell=_tell,
+            teller=self._teller,
             watch=self.face.watch(prepared.folder) if self.face is not None else None,
         )
 
@@ -115,8 +120,12 @@ class Scenario:
         gevent.spawn(_leave, environment)
 
     def _run(self, environment: Environment, conductor: Conductor) -> None:
-        conductor.run()
-        environment.process_exit_code = conductor.exit_code
+        try:
+            conductor.run()
+            environment.process_exit_code = conductor.exit_code
+        except Exception:  # our own failure: nothing may be left waiting for a run that nobody leads, and nobody is judged
+            _LOG.exception("the harness itself failed; this run was not judged")
+            environment.process_exit_code = int(ExitCode.INVALID)
         _leave(environment)
 
     def on_report(self, **_: Any) -> None:
@@ -143,9 +152,16 @@ class Scenario:
             return
         if self._leading is not None and self._leading is not gevent.getcurrent():
             self._leading.kill()
-        _tell("stopping: keeping what was measured")
+        self._teller.say("stopping: keeping what was measured")
         conductor.finish("stopped")
         environment.process_exit_code = conductor.exit_code
+
+
+def _on_this_host(runner: Any) -> int:
+    """How many of the processes that carry load share this host's ports: a worker's name begins with that of its host."""
+    if not isinstance(runner, MasterRunner):
+        return 1
+    return sum(1 for client in list(runner.clients) if str(client).rpartition("_")[0] == socket.gethostname())
 
 
 def _place(runner: Any, options: Any) -> tuple[int, int]:
@@ -174,10 +190,6 @@ def _leave(environment: Environment) -> None:
             environment.web_ui.stop()
     else:
         runner.stop()
-
-
-def _tell(text: str) -> None:
-    print(f"  {text}", file=sys.stderr, flush=True)
 
 
 def _probe(target: Target) -> ResourceProbe | None:

@@ -13,10 +13,15 @@ from typing import TYPE_CHECKING, Any
 from schemas import load_contract
 
 if TYPE_CHECKING:
+    from harness.load.caster import Caster
     from harness.load.conductor import Conductor
     from harness.load.member import Member
+    from harness.load.settings import Settings
+    from harness.load.station import PlanStart
+    from harness.measure.plan import Plan
+    from harness.target import Target
 
-__all__ = ["CASTING", "COMMON", "USUAL", "Act", "Option", "Shape", "Value", "announce", "announced", "steady"]
+__all__ = ["CASTING", "COMMON", "USUAL", "Act", "Option", "Planning", "Shape", "Value", "announce", "announced", "steady"]
 
 Value = int | float | str
 Act = Callable[["Member", Mapping[str, Any]], None]
@@ -80,12 +85,26 @@ def _nothing(_: Member) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Planning:
+    """A plan that is not votes at an even rate.
+
+    make: the plan of a run, the target being set for it (the conductor, before the first socket). read: the same plan from its parts.
+    carry: a member begins with it, and says who casts its share; None where it is votes and nothing else.
+    """
+
+    make: Callable[[Settings, Target], Plan]
+    read: Callable[[Mapping[str, Any]], Plan]
+    carry: Callable[[Member, PlanStart], Caster] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
     """One scenario. `options` are its own, beside COMMON and (with `casts`) CASTING, whose defaults `defaults` changes by name.
 
     judged: ids of `harness.analysis.judge.BENCHMARKS`. merges: the target may merge votes on one feature, because the plan asks for more
     than it may send; the bundled server then keeps the contract's cap, which is else raised with the rate.
     own_server: where no target is named it starts (and ends, and starts again) the bundled server itself.
+    plan: what is cast, where that is not votes at an even rate.
     fit_by_step: the load grows until something gives; whether the generator was fit is then said of each step, and not of the run.
     start: what each member does before its first socket; acts: what it does when the conductor calls.
     """
@@ -97,6 +116,7 @@ class Shape:
     judged: tuple[str, ...] = USUAL
     casts: bool = True
     merges: bool = False
+    plan: Planning | None = None
     fit_by_step: bool = False
     own_server: bool = False
     conduct: Callable[[Conductor], None] = steady

@@ -19,9 +19,12 @@ from gevent import get_hub, monkey
 
 from harness.load.digest import PING, Digest
 from harness.load.evidence import Deliveries, Evidence
+from harness.load.matching import Matcher, VoteMatcher
+from harness.load.shown import Shown
+from harness.load.voters import VoterAudiences, voter_sessions
 from harness.measure.health import StallMeter
 from harness.measure.ledger import Audience, Ledger
-from harness.measure.plan import VotePlan
+from harness.measure.plan import Plan, VotePlan
 from harness.net.dial import SocketOption
 from harness.net.fleet import Closed, Fleet
 from harness.net.handshake import Opened, Refused, open_websocket
@@ -38,7 +41,6 @@ _STALL_PERIOD = 0.02
 _FOLD_PERIOD = 0.1
 _NAP = 0.002
 _SPARE_SLOTS = 64
-_EXAMPLES = 20
 
 
 _OWN_LIMITS = tuple(os.strerror(number).lower() for number in (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS))
@@ -59,13 +61,25 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class PlanStart:
-    """The plan and when it starts (ns since the epoch), as every process of a run learns it."""
+    """The plan and when it starts (ns since the epoch), as every process of a run learns it.
 
-    plan: VotePlan
+    match: None where the plan is a VotePlan, which has its own.
+    """
+
+    plan: Plan
     epoch: int
     worker: int
     workers: int
     exclusion: str
+    match: Matcher | None = None
+
+    def matcher(self) -> Matcher:
+        """What tells which cast a message belongs to. Raises TypeError for a plan that came without one."""
+        if self.match is not None:
+            return self.match
+        if not isinstance(self.plan, VotePlan):
+            raise TypeError(f"a {type(self.plan).__name__} needs a matcher of its own")
+        return VoteMatcher(self.plan)
 
     def due(self, n: int) -> int:
         """ns since the epoch."""
@@ -94,10 +108,14 @@ class Station:
         self.sockopts: Callable[[int], Sequence[SocketOption]] = lambda number: ()  # of the viewer of that number
         self.watch_end: Callable[[Closed], bool] = lambda end: False  # True: this end is the scenario's own doing
         self.spare = _SPARE_SLOTS  # viewers that may still join once votes are cast
+        self.joined: Callable[[int, Session, int], None] = lambda slot, session, at: None
+        self.audience: Callable[[int, int], Audience] | None = None  # of a cast, whose last arrival so far is given (ns; 0: none)
+        self.closing: Callable[[int, np.ndarray, int], None] | None = None  # see Ledger
         self.merges = False  # whether the target may merge votes on one feature at any rate
         self._start: PlanStart | None = None
-        self._shown: np.ndarray | None = None
-        self._audiences: dict[str, Audience] = {}
+        self._match: Matcher | None = None
+        self._shown: Shown | None = None
+        self._audiences: VoterAudiences | None = None
         self._ledger, self._digest = self._account(None)
         self._fleet = Fleet(
             monkey.get_original("select", "epoll")(),
@@ -115,18 +133,21 @@ class Station:
 
     def _account(self, start: PlanStart | None) -> tuple[Ledger, Digest]:
         timing = self._timing
-        above_cap = start is not None and (self.merges or start.plan.rate > self.limits.broadcasts_per_second)
+        match = self._match
+        even = start.plan if start and isinstance(start.plan, VotePlan) else None
+        above_cap = even is not None and (self.merges or even.rate > self.limits.broadcasts_per_second)
         ledger = Ledger(
             slots=self._slots,
-            features=len(start.plan.features) if start else 1,
+            features=match.lines if match else 1,
             due=start.due if start else lambda n: 0,
             audience=self._audience,
             patience=round(timing.patience * 1e9),
             linger=round(timing.linger * 1e9),
             horizon=round(timing.horizon * 1e9),
-            merges_every=len(start.plan.features) if start and above_cap else 0,
+            merges_every=len(even.features) if even and above_cap else 0,
         )
-        return ledger, Digest(ledger, start.plan if start else None, start.epoch if start else 0, time.time_ns)
+        ledger.closing = self.closing
+        return ledger, Digest(ledger, match, start.epoch if start else 0, time.time_ns)
 
     @property
     def limits(self) -> Limits:
@@ -142,7 +163,6 @@ class Station:
         number = self.number(slot)
         session = self._sessions[number % len(self._sessions)]
         self._holders.append(session)
-        self._audiences.clear()  # this one may hold a voter's session
         outcome = open_websocket(
             self._target.ws_url,
             headers=self._target.handshake_headers(session),
@@ -158,7 +178,9 @@ class Station:
             raise ConnectionError(f"{outcome.status or outcome.phase}: {outcome.problem}")
         self.evidence.on_opened()
         self._viewers[slot] = _Viewer(slot, session, outcome)
-        self._ledger.join(slot, time.time_ns())
+        now = time.time_ns()
+        self._ledger.join(slot, now)
+        self.joined(slot, session, now)
         outcome.sock.setblocking(False)
         self._fleet.add(outcome.sock, slot, outcome.leftover)
         return slot
@@ -190,6 +212,15 @@ class Station:
         self._fleet.remove(viewer.opened.sock)
         return viewer.opened.sock
 
+    def is_open(self, slot: int) -> bool:
+        """Whether a viewer's socket is (still) there."""
+        return slot in self._viewers
+
+    @property
+    def holders(self) -> list[Session]:
+        """The session of each slot that was given out, whether or not its socket is open."""
+        return list(self._holders)
+
     @property
     def slots(self) -> list[int]:
         """Of the viewers whose sockets are open."""
@@ -202,6 +233,14 @@ class Station:
             self._ledger.leave(slot, time.time_ns())
             self._fleet.remove(viewer.opened.sock)
             viewer.opened.close()
+
+    def depart(self, slot: int, reason: str) -> None:
+        """Have a viewer leave as the contract's page does: with a Close frame (1000), which the target answers. Nothing is owed it from now
+        on."""
+        viewer = self._viewers.get(slot)
+        if viewer is not None:
+            self._ledger.leave(slot, time.time_ns())
+            self._fleet.close(viewer.opened.sock, load_contract().close.normal, reason)
 
     def close_all(self, timeout: float) -> None:
         """End every connection as the contract's client does (1000), and wait for the answers at most `timeout` seconds."""
@@ -220,69 +259,33 @@ class Station:
         """The plan is known: from here on every broadcast is matched to its cast."""
         self._fold()
         self.evidence.name_broken()  # the new digest numbers its messages anew
-        self._start = start
+        self._start, self._match = start, start.matcher()
+        self.evidence.by_type = len(self._match.types) > 1
         self._slots = len(self._holders) + self.spare
-        self._audiences.clear()
+        self._audiences = VoterAudiences(start.exclusion, self._sessions, self._holders)
         self._ledger, self._digest = self._account(start)
         self._fleet.forget()
-        self._shown = np.full((len(start.plan.features), self._slots), -1, np.int64) if self.merges else None
+        self._shown = Shown(start.plan, self._slots) if self.merges and isinstance(start.plan, VotePlan) else None
         for slot in self._viewers:
             self._ledger.join(slot, 0)
 
     def _audience(self, n: int) -> Audience:
         start = self._start
-        if start is None:
+        if self.audience is not None:
+            return self.audience(n, self._ledger.last_arrival(n))
+        if start is None or self._audiences is None or not isinstance(start.plan, VotePlan):
             return Audience()
-        voter = start.plan.cast(n).voter
-        audience = self._audiences.get(voter)
-        if audience is None:
-            casting = self.voter_sessions().get(voter)
-            same_session = [s for s, held in enumerate(self._holders) if casting is not None and held.value == casting.value]
-            same_user = [s for s, held in enumerate(self._holders) if held.user_id == voter]
-            if start.exclusion == "user":
-                audience = Audience(excluded=np.array(same_user, np.int32))
-            elif start.exclusion == "session":
-                audience = Audience(excluded=np.array(same_session, np.int32))
-            else:
-                audience = Audience(optional=np.array(same_user, np.int32))
-            self._audiences[voter] = audience
-        return audience
+        return self._audiences.of(start.plan.cast(n).voter)
 
     def voter_sessions(self) -> dict[str, Session]:
-        """The session with which each user votes: the first that the profile names of that user."""
-        first: dict[str, Session] = {}
-        for session in self._sessions:
-            if session.user_id is not None:
-                first.setdefault(session.user_id, session)
-        return first
+        """The session with which each user votes."""
+        return voter_sessions(self._sessions)
 
     def compare(self, counts: Mapping[str, int]) -> None:
-        """Hold what each open viewer was last shown against the true number of votes of each feature, and write it down.
-
-        Nothing is asked of whoever cast the last vote on a feature: its session learns that count from the API's answer.
-        """
-        start, shown = self._start, self._shown
-        if start is None or shown is None:
-            return
-        self._fold()
-        plan, slots = start.plan, np.array(self.slots, np.int64)
-        pairs = wrong = unseen = 0
-        examples: list[dict[str, Any]] = []
-        for index, feature in enumerate(plan.features):
-            last = plan.by_feature(feature, plan.offset(plan.count))
-            if feature not in counts or last is None or not len(slots):
-                continue
-            aside = self._audience(last)
-            asked = slots[~np.isin(slots, np.concatenate([aside.excluded, aside.optional]))]
-            seen = shown[index, asked]
-            pairs += len(asked)
-            unseen += int(np.count_nonzero(seen < 0))
-            off = asked[(seen >= 0) & (seen != counts[feature])]
-            wrong += len(off)
-            named = off[: max(0, _EXAMPLES - len(examples))]
-            examples += [{"viewer": self.evidence.viewer(int(slot)), "feature": feature, "shown": int(shown[index, slot]),
-                          "true": counts[feature]} for slot in named]  # fmt: skip
-        self.evidence.record("counts", pairs=pairs, wrong=wrong, unseen=unseen, examples=examples)
+        """Hold what each open viewer was last shown against the true number of votes of each feature, and write it down."""
+        if self._shown is not None and self._audiences is not None:
+            self._fold()
+            self._shown.compare(counts, self.slots, self._audiences, self.evidence)
 
     @property
     def settled(self) -> bool:
@@ -326,34 +329,38 @@ class Station:
         batch, ended = self._fleet.take()
         start, digest = self._start, self._digest
         if start is not None and not self.casting_over:
-            due = (time.time_ns() - start.epoch) / 1e9 * start.plan.rate
-            self._ledger.open(min(max(0, int(due) + 1), start.plan.count))
+            self._ledger.open(start.plan.due_by((time.time_ns() - start.epoch) / 1e9))
         n = self._ledger.deliver(batch.slot, batch.message, batch.arrived)
         if self._shown is not None:
-            feature, count = digest.shown(batch.message)
-            ours = feature >= 0
-            self._shown[feature[ours], batch.slot[ours]] = count[ours]  # in the order of reading: the last one stays
-        strangers = (n < 0) & digest.is_vote(batch.message) if start is not None else n < n
+            self._shown.see(batch, digest)
+        strangers = (n < 0) & digest.explained(batch.message) if start is not None else n < n
+        latency = self._latencies(batch, n)
         self.evidence.on_batch(
             batch,
-            self._latencies(batch, n),
+            latency,
             digest.count(batch.message),
             invalid=int(np.count_nonzero(digest.bad(batch.message))),
             unmatched=int(np.count_nonzero(strangers)),
         )
         self.evidence.on_broken(digest.invalid, batch)
         digest.invalid.clear()
+        if digest.error:
+            self.evidence.record("error", t=time.time(), example=digest.error)
+            digest.error = ""
         for end in ended:
             self._on_end(end)
 
-    def _latencies(self, batch: Batch, n: np.ndarray) -> np.ndarray:
-        """Headline latency (arrived less due) in ns of the deliveries of the steady phase."""
-        start = self._start
-        if start is None:
-            return np.empty(0)
+    def _latencies(self, batch: Batch, n: np.ndarray) -> dict[str, np.ndarray]:
+        """Headline latency (arrived less due) in ns of the deliveries of the steady phase, by message type."""
+        start, match = self._start, self._match
+        if start is None or match is None:
+            return {}
         steady = n >= start.plan.steady_from
-        due = start.epoch + n[steady] * (1e9 / start.plan.rate)
-        return np.asarray(batch.arrived[steady] - due)
+        late = batch.arrived[steady] - (start.epoch + start.plan.offsets(n[steady]) * 1e9)
+        if len(match.types) == 1:
+            return dict.fromkeys(match.types, late)
+        kinds = self._digest.kinds(batch.message)[steady]
+        return {self._digest.types[kind]: late[kinds == kind] for kind in np.unique(kinds)}
 
     def _on_end(self, end: Closed) -> None:
         self._ledger.leave(end.slot, end.at)

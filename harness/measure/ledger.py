@@ -45,7 +45,8 @@ class Finding:
 class Settled:
     """One settled broadcast. Times are ns since the epoch, None where nothing arrived; counts are deliveries.
 
-    `into` is set when the cast had no broadcast of its own because a later one of the same feature carried its vote.
+    `into` is set when the cast had no broadcast of its own because a later one of the same feature carried its vote; `carried` counts those
+    of `delivered` to whom only a later one came.
     """
 
     n: int
@@ -59,6 +60,7 @@ class Settled:
     reordered: int
     misdirected: int
     into: int | None = None
+    carried: int = 0
 
 
 @dataclass(slots=True)
@@ -113,6 +115,8 @@ class Ledger:
         self._settled_incomplete: dict[int, int] = {}
         self._late: dict[int, int] = {}
         self._feature: dict[int, int] = {}  # by the place in the cycle of casts, where votes may be merged
+        self.closing: Callable[[int, NDArray[np.uint16], int], None] | None = None
+        """Told of each row whose books close: its number, how often each slot got it, and when the last did (ns, 0: nobody)."""
         self.totals = Totals()
 
     def _allocate(self, rows: int) -> None:
@@ -216,6 +220,10 @@ class Ledger:
 
     # -- the account
 
+    def last_arrival(self, n: int) -> int:
+        """When broadcast n last reached somebody, ns; 0 where it has reached nobody or its books are closed."""
+        return int(self._last[n - self._base]) if self._base <= n < self._top else 0
+
     @property
     def complete(self) -> bool:
         """True when every open row has reached all who must get it."""
@@ -268,6 +276,8 @@ class Ledger:
         carrier = self._carrier(n)
         if carrier is not None:
             return Settled(n, None, None, None, 0, 0, 0, 0, 0, 0, carrier)
+        if self.closing is not None:
+            self.closing(n, counts, int(self._last[row]))
         must, must_not = self._masks(n)
         lost = np.flatnonzero(self._absent(n, must))
         expected = int(np.count_nonzero(must))
@@ -299,6 +309,7 @@ class Ledger:
             duplicated=duplicated,
             reordered=reordered,
             misdirected=astray,
+            carried=int(np.count_nonzero(must & (counts == 0))) - len(lost),
         )
 
     def _carrier(self, n: int) -> int | None:

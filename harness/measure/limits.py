@@ -28,11 +28,13 @@ _PORT_RESERVE = 64
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What one process of the plan needs. spawn_rate: sockets opened per second; disk: bytes of evidence."""
+    """What one process of the plan needs. spawn_rate: sockets opened per second; disk: bytes of evidence; ports: local ports, of all
+    the plan's processes on this machine together (0: as many as `sockets`)."""
 
     sockets: int
     spawn_rate: float
     disk: int
+    ports: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,9 @@ def preflight(demand: Demand, machine: Machine) -> list[str]:
     """
     needed = descriptors_needed(demand.sockets, machine.descriptors_used)
     _refuse_descriptors(needed, machine.descriptors_hard)
-    if machine.ports_free is not None and demand.sockets > machine.ports_free:
-        what = f"{demand.sockets} sockets need as many local ports, and {machine.ports_free} are free toward the target"
+    ports = demand.ports or demand.sockets
+    if machine.ports_free is not None and ports > machine.ports_free:
+        what = f"{ports} sockets need as many local ports, and {machine.ports_free} are free toward the target"
         do = (
             "wait a minute for closed ones to clear, widen the range (sysctl net.ipv4.ip_local_port_range), "
             "or spread the viewers over more hosts"

@@ -7,11 +7,11 @@ that stalls is charged for every request it delayed and not only for the one it 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from harness.errors import UsageError
 
-__all__ = ["Pacer", "share"]
+__all__ = ["Agenda", "Pacer", "share"]
 
 
 def share(count: int, worker: int, workers: int) -> range:
@@ -21,26 +21,24 @@ def share(count: int, worker: int, workers: int) -> range:
     return range(worker, count, workers)
 
 
-class Pacer:
-    """Hands out the numbers of a schedule as they fall due. Pure: `now` is passed in, on the clock of `start`.
+class Agenda:
+    """Hands out the numbers of a plan as they fall due. Pure: `now` is passed in, on the clock of `start`.
 
-    rate: per second, of the whole schedule (all workers together). start: seconds, the planned time of number 0.
-    indices: the numbers to hand out, ascending; a worker of several passes its `share`.
+    start: seconds, the beginning of the plan. offset: number -> seconds after it. indices: the numbers to hand out, in the order in
+    which they are due.
     """
 
-    __slots__ = ("_indices", "_next", "rate", "start")
+    __slots__ = ("_indices", "_next", "_offset", "start")
 
-    def __init__(self, rate: float, start: float, indices: Sequence[int]) -> None:
-        if not (math.isfinite(rate) and rate > 0):
-            raise UsageError(f"the rate is {rate} per second", "pacer", "give a rate greater than 0")
-        self.rate = rate
+    def __init__(self, start: float, offset: Callable[[int], float], indices: Sequence[int]) -> None:
         self.start = start
+        self._offset = offset
         self._indices = indices
         self._next = 0
 
     def planned(self, n: int) -> float:
         """The planned time of number n, on the clock of `start`."""
-        return self.start + n / self.rate
+        return self.start + self._offset(n)
 
     def due(self, now: float) -> list[int]:
         """Every number not yet handed out whose planned time is at or before `now`, in order; each exactly once."""
@@ -62,3 +60,19 @@ class Pacer:
     def remaining(self) -> int:
         """How many numbers are still to come."""
         return len(self._indices) - self._next
+
+
+class Pacer(Agenda):
+    """The plan of an even rate.
+
+    rate: per second, of the whole schedule (all workers together). start: seconds, the planned time of number 0.
+    indices: the numbers to hand out, ascending; a worker of several passes its `share`.
+    """
+
+    __slots__ = ("rate",)
+
+    def __init__(self, rate: float, start: float, indices: Sequence[int]) -> None:
+        if not (math.isfinite(rate) and rate > 0):
+            raise UsageError(f"the rate is {rate} per second", "pacer", "give a rate greater than 0")
+        self.rate = rate
+        super().__init__(start, lambda n: n / rate, indices)

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from harness.errors import UsageError
+from harness.measure.pacer import share
 
-__all__ = ["Action", "Cast", "VotePlan"]
+__all__ = ["Action", "Cast", "Plan", "StairPlan", "VotePlan"]
 
 Action = Literal["add", "remove"]
 
@@ -29,6 +34,41 @@ class Cast:
     feature: str
     voter: str
     action: Action
+
+
+class Plan(Protocol):
+    """What the conductor, the ledger and whoever casts need of any plan. Casts are numbered in the order in which they are due."""
+
+    @property
+    def warmup(self) -> float: ...
+    @property
+    def duration(self) -> float: ...
+    @property
+    def uneven(self) -> bool:
+        """Whether the casts are not simply so many a second."""
+
+    @property
+    def says(self) -> str:
+        """What is planned, in a few words."""
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def steady_from(self) -> int: ...
+    def offset(self, n: int) -> float:
+        """The planned time of cast n, or with n = count the end of the plan, seconds after its epoch."""
+
+    def offsets(self, n: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The same of many casts."""
+
+    def due_by(self, offset: float) -> int:
+        """How many casts are due at that time or before it."""
+
+    def share(self, worker: int, workers: int) -> Sequence[int]:
+        """The casts that fall to one of so many processes."""
+
+    def parts(self) -> dict[str, Any]:
+        """What the plan is made of, as JSON has it: whoever is told of it makes the same plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +109,26 @@ class VotePlan:
         object.__setattr__(self, "_slots", {feature: slot for slot, feature in enumerate(order)})
         object.__setattr__(self, "_seats", {voter: seat for seat, voter in enumerate(self.voters)})
 
+    @classmethod
+    def of(cls, parts: Mapping[str, Any]) -> Self:
+        """The plan of which these are the parts."""
+        whole: dict[str, Any] = {name: tuple(value) if isinstance(value, list | tuple) else value for name, value in parts.items()}
+        return cls(**whole)
+
+    def parts(self) -> dict[str, Any]:
+        """See Plan."""
+        return {name: getattr(self, name) for name in ("features", "voters", "rate", "duration", "warmup", "seed")}
+
+    @property
+    def uneven(self) -> bool:
+        """They come at one rate."""
+        return False
+
+    @property
+    def says(self) -> str:
+        """See Plan."""
+        return f"{self.rate:g} votes a second"
+
     @property
     def count(self) -> int:
         """How many casts there are: numbers 0 to count - 1, warm-up included."""
@@ -93,6 +153,22 @@ class VotePlan:
     def offset(self, n: int) -> float:
         """The planned time of cast n, seconds after the plan's epoch."""
         return n / self.rate
+
+    def position(self, offset: float) -> float:
+        """The number (with a fraction) that would be due then: the reverse of `offset`."""
+        return offset * self.rate
+
+    def offsets(self, n: NDArray[np.int64]) -> NDArray[np.float64]:
+        """See Plan."""
+        return n / self.rate
+
+    def due_by(self, offset: float) -> int:
+        """See Plan."""
+        return min(int(self.position(offset)) + 1, self.count) if offset >= 0 else 0
+
+    def share(self, worker: int, workers: int) -> Sequence[int]:
+        """Every so manieth cast."""
+        return share(self.count, worker, workers)
 
     def cast(self, n: int) -> Cast:
         """Cast number n. Raises IndexError outside 0 .. count - 1."""
@@ -121,7 +197,7 @@ class VotePlan:
         casts = self.occurrences(feature, voter)[_ACTIONS.index(action) :: 2]
         if not casts:
             return None
-        return casts[_clamp(round((near_offset * self.rate - casts.start) / casts.step), len(casts))]
+        return casts[_clamp(round((self.position(near_offset) - casts.start) / casts.step), len(casts))]
 
     def by_feature(self, feature: str, offset: float, early: float = 0.01) -> int | None:
         """The latest cast on the feature planned at or before `offset`, for a target that does not name the voter.
@@ -133,7 +209,7 @@ class VotePlan:
         if slot is None:
             return None
         casts = range(slot, self.count, len(self._order))
-        index = math.floor(round(((offset + early) * self.rate - slot) / len(self._order), 6))
+        index = math.floor(round((self.position(offset + early) - slot) / len(self._order), 6))
         return casts[min(index, len(casts) - 1)] if casts and index >= 0 else None
 
     def check(self, batch_window: float) -> None:
@@ -148,6 +224,68 @@ class VotePlan:
                 f"within two batch windows of {batch_window:g} s"
             )
             raise UsageError(what, "vote plan", f"use at least {needed} features, or a lower rate")
+
+
+@dataclass(frozen=True, slots=True)
+class StairPlan(VotePlan):
+    """Casts at one rate after the other. stairs: (seconds, rate) of each step of the steady phase, whose length is their sum; the warm-up
+    has the rate of the first, and `rate` is the highest."""
+
+    stairs: tuple[tuple[float, float], ...]
+    _times: tuple[float, ...] = field(init=False, repr=False, compare=False)
+    _numbers: tuple[float, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        steps = [(float(seconds), float(rate)) for seconds, rate in self.stairs]
+        wrong = not steps or any(seconds <= 0 or not 0 < rate <= self.rate for seconds, rate in steps)
+        if wrong or abs(sum(seconds for seconds, _ in steps) - self.duration) > 1e-6:
+            what = f"the steps are {steps} (seconds, rate), the length is {self.duration:g} s and the highest rate {self.rate:g}"
+            raise UsageError(what, "vote plan", "give steps with a length and a rate above 0, which together are as long as the plan")
+        times, numbers = [0.0], [0.0]
+        for seconds, rate in [*([(self.warmup, steps[0][1])] if self.warmup else []), *steps]:
+            times.append(times[-1] + seconds)
+            numbers.append(numbers[-1] + seconds * rate)
+        object.__setattr__(self, "stairs", tuple(steps))
+        object.__setattr__(self, "_times", tuple(times))
+        object.__setattr__(self, "_numbers", tuple(numbers))
+        VotePlan.__post_init__(self)
+
+    def parts(self) -> dict[str, Any]:
+        """See Plan."""
+        return {**VotePlan.parts(self), "stairs": [list(step) for step in self.stairs]}
+
+    @property
+    def uneven(self) -> bool:
+        """Their rate changes."""
+        return True
+
+    @property
+    def says(self) -> str:
+        """See Plan."""
+        rates = [rate for _, rate in self.stairs]
+        return f"{min(rates):g} to {max(rates):g} votes a second" if len(set(rates)) > 1 else f"{rates[0]:g} votes a second"
+
+    @property
+    def count(self) -> int:
+        """See VotePlan."""
+        return round(self._numbers[-1])
+
+    @property
+    def steady_from(self) -> int:
+        """See VotePlan."""
+        return min(math.ceil(round(self.warmup * self.stairs[0][1], 6)), self.count)
+
+    def offset(self, n: int) -> float:
+        """See VotePlan."""
+        return float(np.interp(n, self._numbers, self._times))
+
+    def offsets(self, n: NDArray[np.int64]) -> NDArray[np.float64]:
+        """See Plan."""
+        return np.interp(n, self._numbers, self._times)
+
+    def position(self, offset: float) -> float:
+        """See VotePlan."""
+        return float(np.interp(offset, self._times, self._numbers))
 
 
 def _clamp(index: int, length: int) -> int:

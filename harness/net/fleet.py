@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from harness.net.frames import CLOSE, TEXT, close_payload, encode
-from harness.net.reads import Batch, Reads
+from harness.net.reads import Batch, Chunks, Reads
 from harness.net.stream import PROTOCOL_ERROR, Stream
 
 __all__ = ["Bounds", "Closed", "Fleet", "Poll"]
@@ -99,7 +99,7 @@ class Fleet:
         self._sockets: dict[int, _Socket] = {}
         self._receive: dict[int, tuple[Callable[..., Any], int]] = {}
         self._known: dict[bytes, int] = {}
-        self._chunks: list[list[int]] = []
+        self._chunks = Chunks()
         self._unfinished: set[int] = set()
         self._closed: list[Closed] = []
         self._parsed = 0
@@ -158,8 +158,15 @@ class Fleet:
         if held is not None:
             self._send(held, encode(TEXT, text))
 
+    def close(self, sock: Any, code: int, reason: str = "") -> None:
+        """Send a Close frame on one socket; its end arrives as `Closed` with by="client"."""
+        held = self._sockets.get(sock.fileno())
+        if held is not None and held.closing is None:
+            held.closing = (code, reason, "client")
+            self._send(held, encode(CLOSE, close_payload(code, reason)))
+
     def close_all(self, code: int, reason: str = "") -> None:
-        """Send a Close frame on every socket; their ends arrive as `Closed` with by="client"."""
+        """The same on every socket."""
         frame = encode(CLOSE, close_payload(code, reason))
         for held in list(self._sockets.values()):
             if held.closing is None:
@@ -209,7 +216,7 @@ class Fleet:
     def _answer(self, fd: int, number: int) -> int:
         """A known chunk in which something wants an answer (stored as its complement)."""
         held = self._sockets[fd]
-        for message in self._chunks[~number]:
+        for message in self._chunks.messages(~number):
             reply = self._replies.get(message)
             if reply is not None:
                 self._send(held, reply)
@@ -232,8 +239,7 @@ class Fleet:
         if said.trouble is not None:
             self._violation(held.slot, said.trouble)
             self._receive[fd] = (_discard(held.receive), held.slot)
-        number = len(self._chunks)
-        self._chunks.append(said.messages)
+        number = self._chunks.add(said.messages)
         wants_answer = any(message in self._replies for message in said.messages)
         if said.plain and len(self._known) < self._bounds.known_chunks:
             self._known[chunk] = ~number if wants_answer else number

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Batch", "Reads"]
+__all__ = ["Batch", "Chunks", "Reads"]
 
 _SECOND = 1_000_000_000
 _timespec = struct.Struct("qq").pack
@@ -39,6 +39,47 @@ class Batch:
     stamped: bool
 
 
+class Chunks:
+    """The message numbers that each known chunk holds, end to end, so that a second's reads are expanded by look-ups alone."""
+
+    __slots__ = ("_flat", "_length", "_start")
+
+    def __init__(self) -> None:
+        self._flat, self._start, self._length = array("i"), array("q"), array("q")
+
+    def __len__(self) -> int:
+        return len(self._start)
+
+    def add(self, messages: Sequence[int]) -> int:
+        """Returns the chunk's number."""
+        number = len(self._start)
+        self._start.append(len(self._flat))
+        self._length.append(len(messages))
+        self._flat.extend(messages)
+        return number
+
+    def messages(self, number: int) -> Sequence[int]:
+        """Of one chunk."""
+        start = self._start[number]
+        return self._flat[start : start + self._length[number]]
+
+    def clear(self) -> None:
+        """Forget them all, and number from 0 again."""
+        for column in (self._flat, self._start, self._length):
+            del column[:]
+
+    def expand(self, reads: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Of reads (numbers of chunks): how many messages each brought, and all of them, one after the other."""
+        # Copies, not views: an array that is looked at cannot grow.
+        lengths, starts, flat = np.array(self._length, np.int64), np.array(self._start, np.int64), np.array(self._flat, np.int32)
+        if not len(reads):
+            return np.empty(0, np.int64), np.empty(0, np.int32)
+        each = lengths[reads]
+        last = np.cumsum(each)
+        within = np.arange(int(last[-1]), dtype=np.int64) - np.repeat(last - each, each)
+        return each, flat[np.repeat(starts[reads], each) + within]
+
+
 class Reads:
     """Columns, one entry a read: slot, number of the chunk, size in bytes, ns at which Python saw it; `stamps` are the kernel's
     timespecs as they came (two native longs each).
@@ -62,35 +103,20 @@ class Reads:
         """Python's own clock in place of the kernel's stamp, ns since the epoch."""
         self.stamps += _timespec(*divmod(at, _SECOND))
 
-    def batch(self, chunks: Sequence[Sequence[int]], *, parsed: int, stamped: bool) -> Batch:
-        """One row a message; `chunks` gives the message numbers that each chunk holds."""
+    def batch(self, chunks: Chunks, *, parsed: int, stamped: bool) -> Batch:
+        """One row a message."""
         slots, reads = np.frombuffer(self.slot, np.int32), np.frombuffer(self.chunk, np.int32)
         stamps = np.frombuffer(bytes(self.stamps), np.int64).reshape(-1, 2)
         arrived = stamps[:, 0] * _SECOND + stamps[:, 1]
-        lengths = np.fromiter(map(len, chunks), np.int64, len(chunks))
-        repeat = lengths[reads] if len(reads) else np.empty(0, np.int64)
+        each, messages = chunks.expand(reads)
         return Batch(
-            slot=np.repeat(slots, repeat),
-            message=_expand(chunks, lengths, reads, repeat),
-            arrived=np.repeat(arrived, repeat),
+            slot=np.repeat(slots, each),
+            message=messages,
+            arrived=np.repeat(arrived, each),
             lag=np.frombuffer(self.seen, np.int64) - arrived,
             reads=len(reads),
             bytes=int(np.frombuffer(self.size, np.int32).sum()) if len(reads) else 0,
-            shared=int(np.maximum(repeat - 1, 0).sum()),
+            shared=int(np.maximum(each - 1, 0).sum()),
             parsed=parsed,
             stamped=stamped,
         )
-
-
-def _expand(
-    chunks: Sequence[Sequence[int]], lengths: NDArray[np.int64], reads: NDArray[np.int32], repeat: NDArray[np.int64]
-) -> NDArray[np.int32]:
-    """The message numbers of every read, one after the other."""
-    total = int(lengths.sum()) if len(chunks) else 0
-    flat = np.fromiter((message for chunk in chunks for message in chunk), np.int32, total)
-    if not len(reads):
-        return np.empty(0, np.int32)
-    starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
-    first = np.cumsum(repeat) - repeat
-    within = np.arange(int(repeat.sum()), dtype=np.int64) - np.repeat(first, repeat)
-    return flat[np.repeat(starts[reads], repeat) + within]

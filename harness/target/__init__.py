@@ -13,6 +13,7 @@ from harness.target.hook import HOOKS, Answer, Hook, Item, PreparedRequest
 from harness.target.load import load_profile
 from harness.target.model import Resources, Target, Tolerance
 from harness.target.reach import Reached, reach
+from harness.target.room import machine_toward
 from harness.target.session import ROLES, Session
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "doctor",
     "load_profile",
     "load_target",
+    "machine_toward",
     "reach",
     "write_profile",
 ]

@@ -45,7 +45,7 @@ def bundled_profile(ready: Path, *, time_scale: float = 1.0, limits: Mapping[str
         hooks["start"] = {"command": _again("start", ready), "timeout": _START_SECONDS}
     return target_of(
         {
-            "name": name,
+            "name": f"{name}, broken by {', '.join(data['faults'])}" if data.get("faults") else name,
             "base_url": data["base_url"],
             "ws_url": data["ws_url"],
             "cookie": f"__Secure-{cookie}" if secure else cookie,
@@ -80,4 +80,6 @@ def _checked_ready(ready: Path) -> dict[str, Any]:
     for key, kind in kinds.items():
         if not isinstance(data, dict) or not isinstance(data.get(key), kind):
             raise UsageError(f"{key} is missing or of another kind", f"{ready}: {key}", do)
+    if not all(isinstance(each, str) for each in data.get("faults") or ()):
+        raise UsageError("faults is not a list of names", f"{ready}: faults", do)
     return data

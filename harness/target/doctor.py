@@ -10,13 +10,16 @@ import contextlib
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from harness.errors import HarnessError, UsageError
+from harness.measure.limits import Demand, preflight
 from harness.target.call import HookCaller
 from harness.target.hook import HOOKS, Answer, PreparedRequest
 from harness.target.http import HttpClient, NoAnswerError
 from harness.target.model import Target
+from harness.target.room import machine_toward
 from harness.target.session import Session
 from schemas import load_clauses, load_contract
 
@@ -39,8 +42,11 @@ _NEED = {
     "session": "U",
     "second session": "U2",
     "admin session": "UA",
+    "this machine": "CAP",
 }
 """Which `needs` of a clause each part of a profile serves."""
+
+_OTHER_DESCRIPTORS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +65,18 @@ class Finding:
         return self.state in ("works", "not tried")
 
 
-def doctor(target: Target, timeout: float = 10.0, *, destructive: bool = False) -> list[Finding]:
-    """A finding for each kind of session, each hook and the resources, in that order. Raises nothing for what a
-    target does.
+def doctor(
+    target: Target, timeout: float = 10.0, *, destructive: bool = False, tell: Callable[[Finding], None] = lambda _: None
+) -> list[Finding]:
+    """A finding for each kind of session, each hook and the resources, in that order; `tell` hears of each as it is made. Raises nothing
+    for what a target does.
     """
+    found = []
     with HookCaller(target, timeout) as caller:
-        return list(_Doctor(target, caller, timeout, destructive).findings())
+        for finding in _Doctor(target, caller, timeout, destructive).findings():
+            found.append(finding)
+            tell(finding)
+    return found
 
 
 def _finding(part: str, state: State, detail: str) -> Finding:
@@ -108,6 +120,7 @@ class _Doctor:
                 state, detail = "fails", str(error)
             yield _finding(name, state, detail)
         yield self._resources()
+        yield self._machine()
 
     def _sessions(self) -> Iterator[Finding]:
         wanted: tuple[tuple[str, int, str | None], ...] = (
@@ -221,3 +234,13 @@ class _Doctor:
             client.close()
         state: State = "works" if answer.status == 200 else "fails"
         return _finding("resources", state, f"{resources.metrics_url} answered HTTP {answer.status}")
+
+    def _machine(self) -> Finding:
+        """Can this machine open as many sockets as the contract's load test has? A run asks again, for its own plan."""
+        viewers = load_contract().limits.connections
+        demand = Demand(viewers + _OTHER_DESCRIPTORS, spawn_rate=0.0, disk=0, ports=viewers)
+        try:
+            hints = preflight(demand, machine_toward(self._target, Path.cwd()))
+        except HarnessError as error:
+            return _finding("this machine", "fails", str(error))
+        return _finding("this machine", "works", "; ".join([f"room for {viewers} sockets", *hints]))

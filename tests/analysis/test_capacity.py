@@ -54,8 +54,10 @@ def test_the_knee_and_its_verdict(tmp_path: Path, asked: tuple[int, ...], slow_f
     summary = _judged(tmp_path, _records(asked, slow_from))
     study = summary.study
     assert isinstance(study, CapacityStudy)
-    assert [step.asked for step in study.steps] == list(asked)
-    assert study.knee == knee
+    search = study.connections
+    assert [step.asked for step in search.steps] == list(asked)
+    assert search.knee is not None
+    assert search.knee.asked == knee
     assert summary.benchmark("capacity").verdict is verdict, summary.benchmark("capacity").detail
 
 
@@ -68,18 +70,59 @@ def test_a_generator_that_reads_late_ends_the_search_and_convicts_nobody(tmp_pat
             record["lag"] = late.encode()
     summary = _judged(tmp_path, records)
     assert not summary.reasons
-    assert summary.study.knee == 300
-    assert "read 4" in summary.study.steps[1].unfit
+    search = summary.study.connections
+    assert search.knee.asked == 300
+    assert "read 4" in search.steps[1].unfit
     assert summary.benchmark("capacity").verdict is Verdict.INCONCLUSIVE
-    assert "generator" in summary.benchmark("capacity").detail
+    assert "At 600 connections the instrument reached its own limit: it read 4" in summary.benchmark("capacity").detail
 
 
 def test_a_step_with_losses_is_not_held(tmp_path: Path) -> None:
     records = _records((500, 1000, 1500))
-    row = of(records, "broadcasts")[0]
+    (row,) = of(records, "broadcasts")
     n = round((_STEP + 5.0) * RECIPE.rate)
     row["lost"][n] += 1
     row["delivered"][n] -= 1
     summary = _judged(tmp_path, records)
-    assert summary.study.knee == 500
+    assert summary.study.connections.knee.asked == 500
     assert "lost" in summary.benchmark("capacity").detail
+
+
+def _climbing(rates: tuple[float, ...], viewers: int, slow_from: int = 99) -> list[Record]:
+    """Steps of 8 s by rate, said in events; the journal's own rate is another."""
+    records = [record for record in _records((viewers,) * len(rates), slow_from) if record.get("name") != "step"]
+    records[0]["judged"] = ["capacity_rate"]
+    for number, rate in enumerate(rates):
+        records = events(records, "rate_step", RECIPE.steady_from + number * _STEP, number=number + 1, rate=rate, viewers=viewers)
+    return records
+
+
+@pytest.mark.parametrize(
+    ("rates", "viewers", "slow_from", "knee", "verdict"),
+    [
+        ((50.0, 100.0, 150.0), 1000, 99, 150.0, Verdict.PASS),
+        ((50.0, 100.0, 150.0), 1000, 2, 100.0, Verdict.PASS),
+        ((50.0, 100.0, 150.0), 1000, 1, 50.0, Verdict.FAIL),
+        ((40.0, 80.0, 120.0), 1000, 2, 80.0, Verdict.INCONCLUSIVE),  # 100 lies between
+        ((50.0, 100.0, 150.0), 40, 1, 50.0, Verdict.INFO),  # and nobody knows what a thousand would say
+        ((5.0, 10.0, 15.0), 1000, 99, 15.0, Verdict.INFO),
+    ],
+)
+def test_the_knee_of_the_rate(
+    tmp_path: Path, rates: tuple[float, ...], viewers: int, slow_from: int, knee: float, verdict: Verdict
+) -> None:  # fmt: skip
+    summary = _judged(tmp_path, _climbing(rates, viewers, slow_from))
+    search = summary.study.rates
+    assert [step.rate for step in search.steps] == list(rates)
+    assert search.knee.rate == knee
+    assert not summary.study.connections.steps
+    assert summary.benchmark("capacity_rate").verdict is verdict, summary.benchmark("capacity_rate").detail
+
+
+def test_a_rate_at_which_votes_are_merged_is_not_held(tmp_path: Path) -> None:
+    records = _climbing((50.0, 100.0, 150.0), 1000)
+    first = round(2 * _STEP * RECIPE.rate) + 30
+    carried = {"kind": "coalesced", "worker": 0, "n": [first, first + 1, first + 2], "into": [first + 10, first + 11, first + 12]}
+    summary = _judged(tmp_path, [*records[:-1], carried, records[-1]])
+    assert summary.study.rates.knee.rate == 100.0
+    assert "3 of 60 votes were merged" in summary.benchmark("capacity_rate").detail

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 import pytest
 
-from harness.analysis.merging import merged_votes
+from harness.analysis.merging import every_so_many, merged_votes, same_subject
 
 _FEATURES, _VIEWERS, _WINDOW = 100, 1000, 0.1
 # A target that stalled: votes 67 and 167 on one feature were called half a second apart and answered together at t = 10.
@@ -24,7 +24,7 @@ def found(casts: Casts, rows: Rows, status: int = 200) -> dict[int, int]:
         [(n, called, answered, status) for n, (called, answered) in casts.items()], columns=["n", "called", "answered", "status"]
     )
     broadcasts = pd.DataFrame([(n, *row) for n, row in rows.items()], columns=["n", "stamped", "expected", "delivered", "lost"])
-    return merged_votes(made, broadcasts, features=_FEATURES, window=_WINDOW, viewers=_VIEWERS)
+    return merged_votes(made, broadcasts, near=every_so_many(_FEATURES), window=_WINDOW, viewers=_VIEWERS)
 
 
 def test_a_vote_shown_to_the_last_voter_alone_was_carried() -> None:
@@ -57,3 +57,11 @@ def test_a_loss_stays_a_loss(why: str, casts: Casts, rows: Rows) -> None:
 
 def test_a_vote_that_was_refused_is_nobodys_to_carry() -> None:
     assert found(_CASTS, _ROWS, status=500) == {}
+
+
+def test_neighbours_are_the_votes_on_the_same_feature_nearest_first() -> None:
+    near = same_subject({0: (True, 1), 1: (False, 1), 2: (True, 2), 5: (True, 1), 6: (True, 1), 9: (True, 1), 20: (True, 1)})
+    assert list(near(6)) == [5, 9, 0, 20]
+    assert list(near(2)) == []
+    assert list(near(1)) == [], "an update is never merged"
+    assert list(near(99)) == []

@@ -85,6 +85,13 @@ def test_each_fate_has_its_verdict(records: list[Record], judge: Judge, readers:
     assert bool(benchmark.remedy) == (verdict in (Verdict.FAIL, Verdict.WARN))
 
 
+def test_a_run_too_short_to_reach_the_bound_says_how_long_would_tell(records: list[Record], judge: Judge) -> None:
+    detail = judge(_run(records, [_reader("answering", None)], backlog=100_000)).summary.benchmark("slow_answering").detail
+    # 125 KB at 20 frames of 180 bytes a second, after 2 s of calm
+    assert "3.6 KB a second" in detail
+    assert detail.endswith("--duration 40.")
+
+
 def test_a_phase_too_short_to_see_the_end_of_a_silent_one_is_inconclusive(records: list[Record], judge: Judge) -> None:
     changed = _run(records, [_reader("silent", None)])
     changed[0]["limits"] = {"heartbeat_interval": 30.0, "heartbeat_timeout": 10.0}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from harness.bench import describe
+from harness.bench import bench, describe
 from harness.errors import UsageError
 from harness.load.shape import CASTING, COMMON
 from harness.locust_run import scenario_file, scenario_names
@@ -19,38 +22,82 @@ def _bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=folder)
 
 
-def test_help_names_every_scenario(tmp_path: Path) -> None:
-    done = _bench(tmp_path, "--help")
-    assert done.returncode == 0
-    assert all(f"  {name} " in done.stdout for name in scenario_names())
+@pytest.fixture
+def asked_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In an empty folder; each locustfile is asked what it is once for all tests of this module."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("harness.bench.describe", _described)
 
 
-def test_each_scenario_has_its_own_help(tmp_path: Path) -> None:
-    done = _bench(tmp_path, "slow_readers", "--help")
-    assert done.returncode == 0
-    assert "--slow-share" in done.stdout
-    assert "stop reading" in done.stdout
+_described = functools.cache(describe)
+
+
+def test_help_names_every_scenario(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {name} " in shown for name in scenario_names())
+
+
+@pytest.mark.usefixtures("asked_once")
+def test_each_scenario_has_its_own_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        bench(["ramp", "--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert "--cycles" in shown
+    assert "handshakes a second" in " ".join(shown.split())
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("nonsense",), "broadcast"),
         (("ramp", "--cycles", "1"), "3 or more"),
         (("ramp", "--rate", "5"), "--rate"),
         (("broadcast", "--thresholds", "nowhere.toml"), "nowhere.toml"),
+        (("broadcast", "--fault", "no-such-fault"), "no-such-fault"),
+        (("broadcast", "--fault", "nothing-is-batched", "--target", "staging.toml"), "only the bundled server has faults"),
     ],
 )
-def test_what_cannot_be_run_is_refused_before_it_starts(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+@pytest.mark.usefixtures("asked_once")
+def test_what_cannot_be_run_is_refused_before_it_starts(
+    words: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    with pytest.raises((UsageError, SystemExit)) as refused:
+        bench(list(words))
+    assert said in f"{refused.value} {capsys.readouterr().err}"
+    assert not list(tmp_path.glob("reports/*")), "a run that never began leaves no folder"
+
+
+@pytest.mark.parametrize(("words", "said"), [(("nonsense",), "broadcast"), (("broadcast", "--target", "staging.toml"), "staging.toml")])
+def test_a_refusal_ends_the_command_with_its_reason(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
     done = _bench(tmp_path, *words)
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
-    assert not (tmp_path / "reports").exists()
+    assert not list(tmp_path.glob("reports/*")), "a run that never began leaves no folder"
+
+
+def test_a_server_that_is_broken_on_purpose_is_convicted_and_only_the_verdict_is_said(tmp_path: Path) -> None:
+    small = ("--viewers", "20", "--rate", "20", "--duration", "1.5", "--warmup", "0.5", "--features", "20", "--voters", "5")
+    done = _bench(tmp_path, *small, "--fault", "voter-told", "--quiet", "--json", str(tmp_path / "verdicts.json"))
+    told = json.loads((tmp_path / "verdicts.json").read_text("utf-8"))
+    assert done.stdout.startswith(f"{told['verdict']}: ")
+    assert told["target"] == "bundled, broken by voter-told"
+    assert not [line for line in done.stderr.splitlines() if line.startswith("  ")], "nothing is said of what passes"
+    misdirected = next(each for each in told["benchmarks"] if each["id"] == "misdirected")
+    assert misdirected["measured"] > 0
+    assert (done.returncode, misdirected["verdict"]) == (1, "FAIL") or told["verdict"] == "INVALID", done.stdout
+
+
+def test_the_shell_is_told_which_scenarios_there_are(tmp_path: Path) -> None:
+    asked = {"_ROADMAP_HARNESS_COMPLETE": "complete_bash", "COMP_WORDS": "roadmap-harness bench r", "COMP_CWORD": "2"}
+    command = [str(Path(sys.executable).with_name("roadmap-harness"))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path, env={**os.environ, **asked})
+    assert set(done.stdout.split()) == {name for name in scenario_names() if name.startswith("r")}
 
 
 def test_a_scenario_says_of_itself_what_it_is() -> None:
-    ramp = describe(scenario_file("ramp"))
+    ramp = _described(scenario_file("ramp"))
     assert not ramp.casts
     names = [option.name for option in ramp.options]
     assert names[: len(COMMON)] == [option.name for option in COMMON]

@@ -1,4 +1,4 @@
-"""The scenario capacity end to end: a server that lets in 30 has its knee at the step before."""
+"""The scenario capacity end to end: a server that lets in 30 has its knee at the step before, and one that caps broadcasts at that cap."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from harness.verdict import Verdict
 from tests.load.rig import RATE, run, server
 
 
-def test_the_knee_of_a_server_that_lets_in_thirty(tmp_path: Path) -> None:
-    options: dict[str, Any] = {"users": 40, "steps": 2, "duration": 10, "warmup": 0.5, "spawn-rate": 40}
-    with server(tmp_path, ["--connections", "30"]) as running:
+def test_the_knees_of_a_server_that_lets_in_thirty_and_merges_past_twenty_five_a_second(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"users": 40, "steps": 2, "duration": 22, "warmup": 0.5, "spawn-rate": 200, "most-rate": 40, "at": 20}
+    with server(tmp_path, ["--connections", "30", "--broadcasts-per-second", "25"]) as running:
         done = run(running.ready, tmp_path, file=scenario_file("capacity"), **options)
     assert done.folder is not None, done.output
     assert done.footer["reason"] == "completed", done.output
@@ -22,14 +22,22 @@ def test_the_knee_of_a_server_that_lets_in_thirty(tmp_path: Path) -> None:
     assert not summary.reasons, "a search for a limit is not made invalid by having found it"
     study = summary.study
     assert isinstance(study, CapacityStudy)
-    assert [(step.asked, step.open) for step in study.steps] == [(20, 20), (40, 30)]
-    assert not study.steps[1].held
+    steps, climbs = study.connections.steps, study.rates.steps
+    assert [(step.asked, step.open) for step in steps] == [(20, 20), (40, 30)]
+    assert not steps[1].held
+    assert [(step.rate, step.asked, step.open) for step in climbs] == [(20.0, 20, 20), (40.0, 20, 20)]
     assert summary.throughput.whole.lost == 0, "who joins late is owed what comes after, and no voter its own vote"
     assert summary.throughput.whole.misdirected == 0
     assert {status for record in done.of("casts") for status in record["status"]} == {200}
-    first = study.steps[0]
-    assert study.knee == (20 if first.held else 0)
+    first = steps[0]
+    assert study.connections.knee is (first if first.held else None)
     assert 0.5 * RATE * 19 < first.frames < 2 * RATE * 20
-    if not first.unfit and not study.steps[1].unfit:
+    if not first.unfit and not steps[1].unfit:
         assert summary.benchmark("capacity").verdict is Verdict.FAIL
         assert "only 30 were open" in summary.benchmark("capacity").detail
+    assert climbs[1].merged > 0.1 * climbs[1].votes, "past its cap it merges"
+    assert not climbs[1].held
+    if not any(step.unfit for step in climbs):
+        assert summary.benchmark("capacity_rate").verdict is Verdict.INFO
+        assert "At 40 a second" in summary.benchmark("capacity_rate").detail
+        assert "merged" in summary.benchmark("capacity_rate").detail

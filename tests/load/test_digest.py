@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.load.digest import PING, Digest
+from harness.load.matching import VoteMatcher
 from harness.measure.ledger import Audience, Ledger
 from harness.measure.plan import VotePlan
 
@@ -21,7 +22,7 @@ class Rig:
     def __init__(self, plan: VotePlan | None = _PLAN) -> None:
         self.now = _EPOCH
         self.ledger = Ledger(slots=1, features=3, due=lambda n: 0, audience=lambda n: Audience(), patience=0, linger=0, horizon=0)
-        self.digest = Digest(self.ledger, plan, _EPOCH, lambda: self.now)
+        self.digest = Digest(self.ledger, VoteMatcher(plan) if plan else None, _EPOCH, lambda: self.now)
 
     def n_of(self, payload: bytes) -> int:
         number = self.digest(payload)
@@ -103,5 +104,5 @@ def test_without_a_plan_broadcasts_are_counted_by_type_only() -> None:
     rig = Rig(plan=None)
     messages = np.array([rig.digest(vote()), PING], np.int32)
     assert rig.digest.count(messages) == {"VOTE_UPDATE": 1, "PING": 1}
-    assert rig.digest.is_vote(messages).tolist() == [True, False]
+    assert rig.digest.explained(messages).tolist() == [True, False]
     assert rig.digest.unmatched == ""

@@ -44,7 +44,8 @@ def second(worker: int, t: float, **changes: Any) -> dict[str, Any]:
 
 def settled(worker: int, t: float, **changes: Any) -> dict[str, Any]:
     counts = {"expected": [9], "delivered": [9], "lost": [0], "duplicated": [0], "reordered": [0], "misdirected": [0]}
-    return {"kind": "broadcasts", "worker": worker, "first": [START + t], **counts, **changes}
+    times = {"n": [0], "stamped": [START + t], "first": [START + t], "last": [START + t]}
+    return {"kind": "broadcasts", "worker": worker, **times, **counts, **changes}
 
 
 def live(*records: dict[str, Any]) -> Live:
@@ -69,6 +70,27 @@ def test_the_workers_records_of_a_second_are_one_point() -> None:
     assert series["t"] == [3.0]
     assert (series["open"], series["deliveries"], series["broadcasts"]) == ([10], [200], [1])
     assert series["max"] == [Histogram.decode(histogram(9_000)).max / 1e3]  # type: ignore[operator]
+
+
+def test_latency_is_drawn_by_each_of_its_definitions() -> None:
+    """A broadcast of two workers: its span is from the first arrival at one to the last at the other, its vote is counted once."""
+    called = {"kind": "casts", "worker": 1, "n": [0, 1], "called": [START + 3.1, START + 3.2]}
+    made = live(
+        second(1, 3.9),
+        second(2, 3.9),
+        called,
+        settled(1, 3.2, stamped=[START + 3.125], last=[START + 3.25]),
+        settled(2, 3.21, stamped=[START + 3.125], last=[START + 3.3]),
+    )
+    series = made.view().series
+    assert [round(value or 0, 3) for value in series["stamped_p99"]] == [25.0]
+    assert [round(value or 0, 3) for value in series["spread_p99"]] == [100.0]
+    assert live(second(1, 3.9), settled(1, 3.2)).view().series["stamped_p99"] == [None], "nobody knows when the vote was called"
+
+
+def test_votes_that_never_come_back_are_not_kept_for_ever() -> None:
+    made = live({"kind": "casts", "worker": 0, "n": list(range(25_000)), "called": [START] * 25_000})
+    assert len(made._called) <= 20_000
 
 
 @given(

@@ -1,4 +1,4 @@
-"""The scenario in Locust's web UI: start, stop, and start again, each run with its own folder and report."""
+"""The scenario in Locust's web UI: start, stop, start again and reset, each run with its own folder and report."""
 
 from __future__ import annotations
 
@@ -88,6 +88,10 @@ def test_start_stop_and_a_second_start(tmp_path: Path) -> None:
             # what the first run's votes left behind is taken back before the second, and that may still be seen by its first sockets
             seen = sum(record["types"].get("VOTE_UPDATE", 0) for record in second.of("second"))
             assert entries["VOTE_UPDATE"] == seen >= OWED
+
+            page.post("/stats/reset")
+            until(lambda: not any(each["num_requests"] for each in json.loads(page.get("/stats/requests"))["stats"]), "a clean table")
+            assert len(_reports(reports)) == 2
         finally:
             os.kill(process.pid, signal.SIGTERM)
         done = wait(process, log, reports)

@@ -63,6 +63,13 @@ def test_too_few_ports_name_both_numbers_and_the_setting() -> None:
     assert preflight(DEMAND, replace(ENOUGH, ports_free=1000)) == []
 
 
+def test_ports_are_shared_by_all_processes_of_this_machine() -> None:
+    together = replace(DEMAND, ports=3000)
+    with pytest.raises(UsageError, match="3000 sockets need as many local ports"):
+        preflight(together, replace(ENOUGH, ports_free=2999))
+    assert preflight(together, replace(ENOUGH, ports_free=3000)) == []
+
+
 def test_too_little_disk_names_both_numbers() -> None:
     with pytest.raises(UsageError, match="free some room") as caught:
         preflight(DEMAND, replace(ENOUGH, disk_free=10**8 - 1))

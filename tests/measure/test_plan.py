@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import pickle
 from collections import Counter
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from harness.measure.plan import Cast, VotePlan
+from harness.measure.plan import Cast, StairPlan, VotePlan
 from schemas import load_contract
 
 
@@ -232,3 +234,55 @@ def test_a_cast_outside_the_plan_is_an_error() -> None:
     for n in (-1, 3):
         with pytest.raises(IndexError):
             plan.cast(n)
+
+
+@st.composite
+def stairs(draw: st.DrawFn) -> StairPlan:
+    steps = draw(st.lists(st.tuples(st.sampled_from([0.7, 2.0, 5.0]), st.sampled_from([4.0, 33.3, 100.0])), min_size=1, max_size=5))
+    return StairPlan(
+        features=ids("f", 12), voters=ids("v", 5), rate=max(rate for _, rate in steps), duration=sum(seconds for seconds, _ in steps),
+        warmup=draw(st.sampled_from([0.0, 1.5])), seed=draw(st.integers(0, 5)), stairs=tuple(steps),
+    )  # fmt: skip
+
+
+@given(stairs())
+def test_each_step_has_its_rate(plan: StairPlan) -> None:
+    begin = plan.warmup
+    for seconds, rate in plan.stairs:
+        due = [n for n in range(plan.count) if begin <= plan.offset(n) < begin + seconds]
+        assert abs(len(due) - seconds * rate) < 1.6, "less than one at its two ends, and half a one where the plan ends"
+        assert all(plan.offset(n + 1) - plan.offset(n) == pytest.approx(1 / rate) for n in due[:-1])
+        begin += seconds
+    assert plan.offset(plan.steady_from) >= plan.warmup - 1e-9
+    assert np.allclose(plan.offsets(np.arange(plan.count)), [plan.offset(n) for n in range(plan.count)], atol=1e-9)
+
+
+@given(stairs(), st.floats(0.0, 0.1))
+def test_on_stairs_too_a_broadcast_finds_its_cast(plan: StairPlan, delay: float) -> None:
+    for n in range(plan.count):
+        cast, seen = plan.cast(n), plan.offset(n) + delay
+        assert plan.find(cast.feature, cast.voter, cast.action, seen) == n
+        if delay < plan.feature_period / 2:
+            assert plan.by_feature(cast.feature, seen, early=1e-6) == n
+        assert plan.due_by(plan.offset(n) + 1e-6) >= n + 1 > plan.due_by(plan.offset(n) - 1e-6)
+
+
+@given(stairs())
+def test_stairs_are_made_again_from_their_parts(plan: StairPlan) -> None:
+    again = StairPlan.of(json.loads(json.dumps(plan.parts())))
+    assert (again, again.count, again.steady_from) == (plan, plan.count, plan.steady_from)
+
+
+@given(plans())
+def test_one_step_is_a_plan_like_any_other(plan: VotePlan) -> None:
+    assert VotePlan.of(json.loads(json.dumps(plan.parts()))) == plan
+    stair = StairPlan(**plan.parts(), stairs=((plan.duration, plan.rate),))
+    assert casts(stair) == casts(plan)
+    assert stair.steady_from == plan.steady_from
+    assert all(stair.offset(n) == pytest.approx(plan.offset(n)) for n in range(plan.count))
+
+
+@pytest.mark.parametrize("wrong", [(), ((1.0, 0.0),), ((0.0, 1.0), (1.0, 1.0)), ((1.0, 20.0),), ((2.0, 1.0),)])
+def test_stairs_that_lead_nowhere_are_refused(wrong: tuple[tuple[float, float], ...]) -> None:
+    with pytest.raises(UsageError):
+        StairPlan(features=("a",), voters=("x",), rate=10.0, duration=1.0, warmup=0.0, seed=0, stairs=wrong)

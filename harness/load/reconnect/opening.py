@@ -71,6 +71,7 @@ def header(order: Order, ground: Ground, run: str) -> dict[str, Any]:
         "started": time.time(),
         "target": {"name": target.name, "base_url": target.base_url, "ws_url": target.ws_url},
         "seed": order.seed,
+        "cells": sum(1 for _ in order.cells()),
         "parameters": {**order.parameters(), "time_scale": ground.scale, "limit": ground.limit},
         "rules": {
             "base": rules.reconnect_base,

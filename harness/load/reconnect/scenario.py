@@ -13,9 +13,12 @@ from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
 
 from harness.errors import ExitCode, HarnessError, UsageError
+from harness.load.interrupt import end_in_order
 from harness.load.reconnect.plan import SHAPE, Order, add_arguments
 from harness.load.reconnect.study import Study
 from harness.load.shape import announce
+from harness.load.web import Face
+from harness.terminal import Teller
 
 __all__ = ["Client", "install"]
 
@@ -39,6 +42,13 @@ class _Run:
     def __init__(self) -> None:
         self.study: Study | None = None
         self._leading: Any = None
+        self._face: Face | None = None
+        self._teller = Teller()
+
+    def on_init(self, environment: Environment, **_: Any) -> None:
+        end_in_order()
+        if environment.web_ui is not None:
+            self._face = Face(environment.web_ui, getattr(environment.parsed_options, "web_base_path", None) or "")
 
     def on_test_start(self, environment: Environment, **_: Any) -> None:
         runner = environment.runner
@@ -64,7 +74,7 @@ class _Run:
                 environment.stats.log_error("WS", name, error)
 
         try:
-            self.study = Study(order, _tell, count)
+            self.study = Study(order, self._teller, count, *([self._face.watch] if self._face is not None else []))
             self.study.run()
             environment.process_exit_code = self.study.exit_code
         except HarnessError as error:
@@ -84,7 +94,7 @@ class _Run:
             return
         if self._leading is not None and self._leading is not gevent.getcurrent():
             self._leading.kill()
-        _tell("stopping: keeping what was measured")
+        self._teller.say("stopping: keeping what was measured")
         study.finish("stopped")
         environment.process_exit_code = study.exit_code
 
@@ -102,15 +112,12 @@ def _leave(environment: Environment) -> None:
         runner.stop()
 
 
-def _tell(text: str) -> None:
-    print(f"  {text}", file=sys.stderr, flush=True)
-
-
 def install() -> None:
     """Make this locustfile the reconnect study. To be called once, when the locustfile is imported."""
     run = _Run()
     announce(SHAPE)
     events.init_command_line_parser.add_listener(lambda parser, **_: add_arguments(parser))
+    events.init.add_listener(run.on_init)
     events.test_start.add_listener(run.on_test_start)
     events.test_stopping.add_listener(run.on_end)
     events.quitting.add_listener(run.on_end)

@@ -11,15 +11,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import gevent
 from gevent import get_hub, monkey
 
-from harness.errors import HarnessError, JournalFull, RunInvalid
-from harness.journal import Journal, RunFolder, new_run_folder
+from harness.errors import HarnessError, JournalFull, RunInvalid, UsageError
+from harness.journal import Journal, RunFolder, forget_unbegun, new_run_folder
 from harness.load.reconnect.blows import Blow, blow_for
 from harness.load.reconnect.dialer import Route
 from harness.load.reconnect.ground import Ground, HookGround, OwnGround
@@ -32,9 +33,12 @@ from harness.load.reconnect.watch import Watch
 from harness.measure.backoff import ReconnectingClient, client_model, rng_of
 from harness.measure.clock import ClockWatch, read_clocks
 from harness.target import Session, reach
+from harness.terminal import Teller
 from schemas import load_contract
 
-__all__ = ["Study"]
+__all__ = ["Study", "Watcher"]
+
+Watcher = Callable[[Mapping[str, Any]], None]
 
 _IDLE = 0.05
 _POLL = 0.02
@@ -48,16 +52,35 @@ _CLOCK_TOLERANCE = 0.05
 
 
 class Study:
-    """One run. `tell` speaks to the user; `count` is told of each dial for Locust's statistics: name, milliseconds, error."""
+    """One run. `teller` speaks to the user; `count` is told of each dial for Locust's statistics: name, milliseconds, error.
 
-    def __init__(self, order: Order, tell: Callable[[str], None], count: Callable[[str, float, str | None], None]) -> None:
-        self.order, self._tell, self._count = order, tell, count
+    `watch` is given the run folder, and answers what is to see each record as it is written, for a view of the run while it goes on.
+    """
+
+    def __init__(
+        self,
+        order: Order,
+        teller: Teller,
+        count: Callable[[str, float, str | None], None],
+        watch: Callable[[Path], Watcher] = lambda _: _nobody,
+    ) -> None:
+        self.order, self._teller, self._count = order, teller, count
         self.folder = RunFolder(order.folder or new_run_folder(order.reports, "reconnect", time.time()))
-        self._contract = load_contract()
+        try:
+            self._begin(watch)
+        except HarnessError as error:
+            if order.target or isinstance(error, UsageError):  # else our server's log is there, and the error names it
+                forget_unbegun(self.folder.path)
+            raise
+
+    def _begin(self, watch: Callable[[Path], Watcher]) -> None:
+        order, tell = self.order, self._teller.say
+        self._contract, self._cells = load_contract(), sum(1 for _ in order.cells())
         check_machine(order, self.folder.path, tell)
         self._ground: Ground = HookGround(order) if order.target else OwnGround(order, self.folder.server_log)
         self._greenlets: list[Any] = []
         self._failure: BaseException | None = None
+        self._present: Swarm | None = None
         self._writing: HarnessError | None = None
         self._offset = time.time() - time.monotonic()
         self._clock = ClockWatch(read_clocks(), _CLOCK_TOLERANCE)
@@ -66,7 +89,7 @@ class Study:
         try:
             reach(self._ground.target)
             self._sessions = deal_sessions(self._ground.target, order)
-            self._journal = Journal(self.folder.path)
+            self._journal, self._watcher = Journal(self.folder.path), watch(self.folder.path)
             self._write(header(order, self._ground, self.folder.path.name))
         except BaseException:
             self._ground.close()
@@ -82,7 +105,7 @@ class Study:
                 if self._writing is not None:
                     break
         except HarnessError as error:
-            self._tell(str(error))
+            self._teller.insist(str(error))
             self._event("problem", {"text": str(error)})
             self.finish("problem")
         else:
@@ -97,7 +120,7 @@ class Study:
         if reason is not None:
             self._write({"kind": "skipped", "t": time.time(), **described, "reason": reason})
             return
-        self._tell(cell.name)
+        self._teller.say(f"{cell.number + 1} of {self._cells}: {cell.name}")
         self._write({"kind": "cell", "t": time.time(), **described, "clients": self.order.clients})
         blow = blow_for(cell, self._ground, self._sessions.shared, spend, self.folder.server_log, self._sit)
         notes = Notes(cell.number, self._wall)
@@ -112,8 +135,10 @@ class Study:
             swarm = self._swarm(self._models(cell), route, blow.sessions, notes, cell.number)
             watch = Watch(swarm, notes, self._route_address(), lambda: self._ground.pid)
             self._spawn(self._pulse, watch)
+            self._present = swarm
             self._play(cell, blow, swarm, notes)
         finally:
+            self._present = None
             self._end_cell(swarm, notes)
             blow.clear()
         gevent.sleep(_QUIET)
@@ -224,6 +249,8 @@ class Study:
             if now >= flush:
                 flush = now + _FLUSH_PERIOD
                 self._flush(notes)
+                if self._present is not None:
+                    self._teller.passing(f"{self._present.holding} of {self.order.clients} clients connected")
                 step = self._clock.check(read_clocks())
                 if step is not None:
                     self._event("clock_step", {"seconds": step})
@@ -249,6 +276,7 @@ class Study:
                     self._count("handshake", (ended - started) * 1e3, None if outcome == "opened" else f"{status or outcome}")
 
     def _write(self, record: dict[str, Any]) -> None:
+        self._watcher(record)
         try:
             self._journal.write(record)
         except JournalFull as error:
@@ -263,19 +291,26 @@ class Study:
         if reason == "stopped":
             self._event("stopped")
         self._ground.close()
+        footer = {"kind": "footer", "ended": time.time(), "reason": reason, "totals": {}}
+        self._watcher(footer)
         try:
-            self._journal.close({"kind": "footer", "ended": time.time(), "reason": reason, "totals": {}})
+            self._journal.close(footer)
         except JournalFull as error:
             self._writing = self._writing or error
+        self._teller.clear()
         # Analysis and report in a process of their own: they read the run folder and nothing else.
         done = subprocess.run([sys.executable, "-m", "harness.cli", "report", str(self.folder.path)], check=False, stdin=subprocess.DEVNULL)
         self.exit_code = int(self._writing.exit_code) if self._writing is not None else done.returncode
         if self._writing is not None:
-            self._tell(str(self._writing))
+            self._teller.insist(str(self._writing))
 
     def _route_address(self) -> tuple[str, int]:
         address = urlsplit(self._ground.target.ws_url)
         return address.hostname or "", address.port or (443 if address.scheme == "wss" else 80)
+
+
+def _nobody(_: Mapping[str, Any]) -> None:
+    pass
 
 
 def _evenly(start: float, seconds: float, count: int) -> list[float]:

@@ -36,7 +36,7 @@ _LINK_STYLE = (
     "position:fixed;right:1rem;bottom:1rem;z-index:2000;padding:.5rem .875rem;border-radius:.375rem;"
     "background:#005a94;color:#fff;font:600 .875rem system-ui,sans-serif;text-decoration:none"
 )
-_SAYS = {"within": "within so far", "outside": "OUTSIDE", "open": "not seen yet"}
+_SAYS = {"within": "within so far", "outside": "OUTSIDE", "open": "not seen yet", "told": "the report judges"}
 
 
 class Face:
@@ -122,7 +122,7 @@ class Face:
 
 def _phase(view: View) -> str:
     left = "" if view.remaining is None else f", {view.remaining:.0f} s to go"
-    return f"{view.phase}{left}" if view.phase != "ended" else f"ended: {view.reason}"
+    return f"{view.went or view.phase}{left}" if view.phase != "ended" else f"ended: {view.reason}"
 
 
 def _verdict_in(folder: Path) -> dict[str, str] | None:

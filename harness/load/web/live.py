@@ -7,20 +7,25 @@ shows what a single process shows. Memory is bounded: the oldest seconds go, the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from harness.load.reconnect.plan import SHAPE
+from harness.load.web.second import Row, Second
 from harness.load.web.standing import Standing, Totals, standings
+from harness.load.web.waves import Wave, Waves
 from harness.measure.histogram import Histogram
 from schemas import Contract
 
 __all__ = ["Live", "Phase", "View"]
 
-Phase = Literal["waiting", "connecting", "casting", "draining", "ended"]
+Phase = Literal["waiting", "connecting", "casting", "draining", "away", "coming back", "settled", "ended"]
 
 _KEPT = 900  # seconds of series
 _LATE = 5  # seconds for which a worker's record of a second may come after another's
-_COLUMNS = ("deliveries", "broadcasts", "lost", "open", "p50", "p99", "max", "lag_p99", "slip_p99", "host_cpu", "rss")
+_CASTS = 20_000  # votes whose broadcast is still to come, at most
+_COLUMNS = ("deliveries", "broadcasts", "lost", "open", "p50", "p99", "max", "stamped_p99", "spread_p99", "lag_p99", "slip_p99",
+            "host_cpu", "rss")  # fmt: skip
 _EVENTS = 100
 _FINDINGS = 20
 _PHASES: Mapping[str, Phase] = {
@@ -28,37 +33,16 @@ _PHASES: Mapping[str, Phase] = {
     "cast_started": "casting",
     "measure_started": "casting",
     "cast_ended": "draining",
+    "struck": "away",
+    "healed": "coming back",
+    "settled": "settled",
 }
-_QUIET = frozenset({"ramp_started", "ramp_done", "cast_started", "cast_ended", "drained", "measure_started", "measure_ended"})
-
-
-_Row = dict[str, float | None]
-"""One second of all workers, in the units of the page."""
-
-
-@dataclass(slots=True)
-class _Second:
-    """A second whose records still come; the percentiles are of its own deliveries."""
-
-    open: dict[int, int] = field(default_factory=dict)
-    latency: Histogram = field(default_factory=Histogram)
-    lag: Histogram = field(default_factory=Histogram)
-    slip: Histogram = field(default_factory=Histogram)
-
-    def row(self) -> _Row:
-        return {
-            "open": sum(self.open.values()),
-            "p50": _ms(self.latency, 0.5),
-            "p99": _ms(self.latency, 0.99),
-            "max": _ms(self.latency, 1.0),
-            "lag_p99": _ms(self.lag, 0.99),
-            "slip_p99": _ms(self.slip, 0.99),
-        }
+_QUIET = frozenset({*_PHASES, "ramp_done", "drained", "measure_ended"})
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the page shows. Times are seconds since the run's start, latencies milliseconds, memory bytes."""
+    """What the page shows. Times are seconds since the run's start, latencies milliseconds, memory bytes; `went`: how far a study is."""
 
     phase: Phase
     run: str
@@ -71,6 +55,8 @@ class View:
     standings: tuple[Standing, ...]
     events: tuple[tuple[float, str, str], ...]
     findings: tuple[tuple[str, int, str], ...]
+    went: str
+    waves: tuple[Wave, ...]
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -83,8 +69,8 @@ class Live:
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
         self._header: dict[str, Any] = {}
-        self._rows: dict[int, _Row] = {}
-        self._recent: dict[int, _Second] = {}
+        self._rows: dict[int, Row] = {}
+        self._recent: dict[int, Second] = {}
         self._events: list[tuple[float, str, str]] = []
         self._findings: list[tuple[str, int, str]] = []
         self._phase: Phase = "waiting"
@@ -92,19 +78,36 @@ class Live:
         self._started = self._now = 0.0
         self._reason: str | None = None
         self._totals = Totals()
+        self._called: dict[int, float] = {}
+        self._waves: Waves | None = None
 
     # -- what comes in
 
     def see(self, record: Mapping[str, Any]) -> None:
         """One record, as it goes into the journal. Kinds that say nothing here are passed over."""
         handle = getattr(self, f"_see_{record.get('kind')}", None)
-        self._now = max(self._now, float(record.get("t", self._now) or 0.0))
+        t = record.get("t")
+        if isinstance(t, int | float):  # some records are columns, with a time a row
+            self._now = max(self._now, float(t))
         if handle is not None:
             handle(record)
+        if self._waves is not None:
+            self._waves.see(record)
 
     def _see_header(self, record: Mapping[str, Any]) -> None:
         self._header = dict(record)
         self._started = self._now = float(record["started"])
+        if record["scenario"] == SHAPE.name:
+            scale = float(record["parameters"].get("time_scale", 1.0))
+            self._waves = Waves(record.get("cells"), self._contract.benchmark.reconnect_latest * scale)
+
+    def _see_cell(self, _record: Mapping[str, Any]) -> None:
+        self._phase = "connecting"
+
+    def _see_casts(self, record: Mapping[str, Any]) -> None:
+        self._called.update(zip(record["n"], record["called"], strict=True))
+        for old in list(self._called)[: max(0, len(self._called) - _CASTS)]:
+            del self._called[old]
 
     def _see_event(self, record: Mapping[str, Any]) -> None:
         name, detail = str(record["name"]), record.get("detail") or {}
@@ -122,7 +125,7 @@ class Live:
 
     def _see_second(self, record: Mapping[str, Any]) -> None:
         key, totals = int(record["t"]), self._totals
-        row, second = self._row(key), self._recent.setdefault(key, _Second())
+        row, second = self._row(key), self._recent.setdefault(key, Second())
         row["deliveries"] = (row.get("deliveries") or 0) + record["frames"]
         row["host_cpu"] = 100 * record["host_cpu"] if record.get("host_cpu") is not None else None
         latency = Histogram.decode(record["latency"])
@@ -148,6 +151,22 @@ class Live:
                 row = self._row(int(first))
                 row["broadcasts"] = (row.get("broadcasts") or 0) + counts
                 row["lost"] = (row.get("lost") or 0) + lost
+        self._time(record)
+
+    def _time(self, record: Mapping[str, Any]) -> None:
+        """Into the seconds that are still open; what was settled long after it came is not drawn."""
+        touched = set()
+        for n, stamped, first, last in zip(record["n"], record["stamped"], record["first"], record["last"], strict=True):
+            called = self._called.pop(n, None)
+            if first is None or first < self._now - _LATE:
+                continue
+            second = self._recent.setdefault(int(first), Second())
+            touched.add(int(first))
+            if called is not None and stamped is not None:
+                second.stamped.append(stamped - called)
+            second.arrived(n, first, last)
+        for key in touched:
+            self._row(key).update(self._recent[key].timing())
 
     def _see_closed(self, record: Mapping[str, Any]) -> None:
         self._totals.closes += 1
@@ -161,7 +180,7 @@ class Live:
     def _see_finding(self, record: Mapping[str, Any]) -> None:
         self._findings = [*self._findings, (str(record["what"]), int(record["total"]), str(record["detail"]))][-_FINDINGS:]
 
-    def _row(self, key: int) -> _Row:
+    def _row(self, key: int) -> Row:
         if key not in self._rows:
             self._rows[key] = {}
             while len(self._rows) > _KEPT:
@@ -182,17 +201,19 @@ class Live:
             remaining=remaining,
             reason=self._reason,
             series=self._series(),
-            standings=standings(self._totals, self._contract, self._header) if self._header else (),
+            standings=self._standings(),
             events=tuple(self._events),
             findings=tuple(self._findings),
+            went=self._waves.went if self._waves is not None else "",
+            waves=self._waves.waves() if self._waves is not None else (),
         )
+
+    def _standings(self) -> tuple[Standing, ...]:
+        if self._waves is not None:
+            return self._waves.standings()
+        return standings(self._totals, self._contract, self._header) if self._header else ()
 
     def _series(self) -> dict[str, list[float | None]]:
         keys = [key for key in sorted(self._rows) if "open" in self._rows[key]]  # others hold the target's memory alone
         columns = {name: [self._rows[key].get(name) for key in keys] for name in _COLUMNS}
         return {"t": [max(0.0, key - self._started) for key in keys], **columns}
-
-
-def _ms(histogram: Histogram, quantile: float) -> float | None:
-    value = histogram.quantile(quantile)
-    return None if value is None else value / 1e3

@@ -14,8 +14,8 @@ from schemas import Contract
 
 __all__ = ["Standing", "State", "Totals", "standings"]
 
-State = Literal["within", "outside", "open"]
-"""Of what was seen so far: within the limit, outside of it, or nothing seen to say."""
+State = Literal["within", "outside", "open", "told"]
+"""Of what was seen so far: within the limit, outside of it, nothing seen to say, or seen and left for the report to judge."""
 
 
 @dataclass(slots=True)
