@@ -15,9 +15,11 @@ from harness.config import Configured
 from harness.conformance import cli as gate
 from harness.errors import ExitCode, HarnessError, UsageError
 from harness.faults.cli import faults
-from harness.journal import find_run
+from harness.journal import RunFolder, find_run, is_run_name
+from harness.locust_run import scenario_names
+from harness.target import Finding, load_target, write_profile
 from harness.target import doctor as examine
-from harness.target import load_target, write_profile
+from harness.terminal import painted, working
 from schemas import load_contract
 
 __all__ = ["app", "main"]
@@ -26,6 +28,8 @@ app = typer.Typer(
     name="roadmap-harness",
     help="Does a server keep the Real-Time Roadmap Updates WebSocket contract, and does it hold its benchmarks?\n\n"
     "Exit codes: 0 pass, 1 contract broken or benchmark missed, 2 usage, 3 target unreachable or log-in refused, 4 run invalid.",
+    epilog="Begin with `roadmap-harness bench`: it starts the bundled server, loads it for a minute and names the report to open. "
+    "For a server of your own: `roadmap-harness init URL`.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -43,14 +47,16 @@ def serve(context: typer.Context) -> None:
 
 
 @app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
     help="Run a load scenario and judge it by the contract's benchmarks (see `bench --help` and `bench SCENARIO --help`).",
 )
-def bench(context: typer.Context) -> None:
+def bench(
+    words: Annotated[list[str] | None, typer.Argument(autocompletion=scenario_names, metavar="[SCENARIO] [OPTION]...")] = None,
+) -> None:
     """Each scenario has options of its own."""
     from harness.bench import bench as run
 
-    raise typer.Exit(run(context.args))
+    raise typer.Exit(run(words or []))
 
 
 def _say_version(wanted: bool) -> None:
@@ -79,11 +85,19 @@ app.command(cls=Configured)(gate.check)
 app.command(cls=Configured)(faults)
 
 
+def _runs() -> list[str]:
+    """Names of runs, for the shell; the newest first."""
+    reports = Path(os.environ.get("ROADMAP_REPORTS", "reports"))
+    names = [folder.name for folder in reports.iterdir() if is_run_name(folder.name)] if reports.is_dir() else []
+    return ["latest", *sorted(names, reverse=True)]
+
+
 @app.command(cls=Configured)
 def report(
-    run: Annotated[str, typer.Argument(help='a run\'s folder or name, or "latest"')] = "latest",
+    run: Annotated[str, typer.Argument(help='a run\'s folder or name, or "latest"', autocompletion=_runs)] = "latest",
     reports: Annotated[Path, typer.Option(envvar="ROADMAP_REPORTS", help="where run folders lie")] = Path("reports"),
     index: Annotated[bool, typer.Option("--index", help="only write the page over all runs, with their trends")] = False,
+    json_: Annotated[str, typer.Option("--json", help="write the verdicts as JSON there too; - prints them in place of the text")] = "",
 ) -> None:
     """Judge a run folder again, of a load run or of the gate, write its page, and print the verdict.
 
@@ -97,10 +111,16 @@ def report(
         typer.echo(f"index: {write_index(reports)}")
         return
     folder = find_run(run, reports)
-    made = rebuild(folder)
-    shelve(folder)
-    typer.echo(made.text)
-    typer.echo(f"\nreport: {made.page}")
+    with working(f"judging {folder.name} from {RunFolder(folder).journal.stat().st_size / 1e6:.1f} MB of evidence"):
+        made = rebuild(folder)
+        shelve(folder)
+    if json_ == "-":
+        typer.echo(made.plain(), nl=False)
+    else:
+        typer.echo(painted(made.text), nl=False)
+        typer.echo(f"\nreport: {made.page}")
+    if json_ not in ("", "-"):
+        Path(json_).write_text(made.plain(), "utf-8")
     raise typer.Exit(made.exit_code)
 
 
@@ -120,14 +140,15 @@ def compare(
     from harness.report.compare_text import compare_text
 
     sides = [[find_run(name.strip(), reports) for name in side.split(",") if name.strip()] for side in (base, new)]
-    found = weigh(*sides)
-    typer.echo(compare_text(found))
+    with working(f"comparing {len(sides[0])} runs with {len(sides[1])}"):
+        found = weigh(*sides)
+    typer.echo(painted(compare_text(found)))
     raise typer.Exit(found.exit_code)
 
 
 @app.command(cls=Configured)
 def export(
-    run: Annotated[str, typer.Argument(help='a run\'s folder or name, or "latest"')] = "latest",
+    run: Annotated[str, typer.Argument(help='a run\'s folder or name, or "latest"', autocompletion=_runs)] = "latest",
     reports: Annotated[Path, typer.Option(envvar="ROADMAP_REPORTS", help="where run folders lie")] = Path("reports"),
 ) -> None:
     """Write a load run's evidence as Parquet and HdrHistogram logs into the folder `data` of its run folder.
@@ -136,7 +157,10 @@ def export(
     """
     from harness.analysis.export import export as write
 
-    for path in write(find_run(run, reports)):
+    folder = find_run(run, reports)
+    with working(f"writing the evidence of {folder.name} as Parquet"):
+        paths = write(folder)
+    for path in paths:
         typer.echo(path)
 
 
@@ -177,11 +201,13 @@ def doctor(
 
     Example: roadmap-harness doctor staging.toml
     """
-    findings = examine(load_target(target), destructive=destructive)
-    for finding in findings:
-        typer.echo(f"{finding.state:<9} {finding.part:<14} {finding.detail}")
+
+    def tell(finding: Finding) -> None:
+        typer.echo(painted(f"{finding.state:<9} {finding.part:<14} {finding.detail}"))
         if finding.costs and finding.state != "works":
             typer.echo(f"{'':<24} costs {len(finding.costs)} clauses: {', '.join(finding.costs)}")
+
+    findings = examine(load_target(target), destructive=destructive, tell=tell)
     broken = any(finding.state == "fails" for finding in findings)
     raise typer.Exit(int(ExitCode.USAGE if broken else ExitCode.PASS))
 

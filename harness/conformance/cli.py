@@ -15,7 +15,9 @@ from harness.conformance.ground import SIDE_BY_SIDE
 from harness.conformance.outputs.junit import junit_xml
 from harness.conformance.outputs.markdown import markdown_summary
 from harness.conformance.outputs.terminal import terminal_text
+from harness.conformance.progress import Progress
 from harness.journal import new_run_folder
+from harness.terminal import painted
 
 __all__ = ["app", "check", "pages"]
 
@@ -42,7 +44,9 @@ def check(
         bool, typer.Option("--allow-inconclusive", help="a MUST without enough evidence does not stop the gate")
     ] = False,
     junit: Annotated[Path | None, typer.Option(help="write JUnit XML there")] = None,
-    json_: Annotated[Path | None, typer.Option("--json", help="write the result as JSON there, besides the run folder")] = None,
+    json_: Annotated[
+        Path | None, typer.Option("--json", help="write the result as JSON there too; - prints it in place of the text")
+    ] = None,
     markdown: Annotated[Path | None, typer.Option(help="append a Markdown summary there, such as $GITHUB_STEP_SUMMARY")] = None,
     checks: Annotated[list[Path] | None, typer.Option(help="file or folder with checks of your own; may be repeated")] = None,
     workers: Annotated[int, typer.Option(min=1, help="processes; one runs all checks side by side in threads")] = 1,
@@ -86,31 +90,30 @@ def check(
         allow_inconclusive=allow_inconclusive,
     )
     folder = new_run_folder(reports, "conformance", time.time())
-    done = 0
-
-    def progress(said: str) -> None:
-        nonlocal done
-        done += 1
-        if not quiet or said.startswith("OPEN "):  # somebody has to act on those
-            typer.echo(f"  {done:>3}  {said}", err=True)
-
+    progress = Progress(quiet)
     try:
         result = run_gate(target, selection, folder, options, progress)
     except BaseException:
         if not any(folder.iterdir()):
             folder.rmdir()  # nothing was begun: an empty folder would pass for a run
         raise
+    finally:
+        progress.end()
     if junit is not None:
         junit.write_text(junit_xml(result), "utf-8", errors="backslashreplace")
-    if json_ is not None:
+    if json_ is not None and str(json_) != "-":
         json_.write_bytes((folder / RESULT).read_bytes())
     if markdown is not None:
         with markdown.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(markdown_summary(result))
-    typer.echo(terminal_text(result))
-    typer.echo(f"\nevidence: {folder / RESULT}")
-    for page in pages:
-        typer.echo(f"report: {page(folder)}")
+    made = [page(folder) for page in pages]
+    if str(json_) == "-":
+        typer.echo((folder / RESULT).read_text("utf-8"), nl=False)
+    else:
+        typer.echo(painted(terminal_text(result)))
+        typer.echo(f"\nevidence: {folder / RESULT}")
+        for each in made:
+            typer.echo(f"report: {each}")
     raise typer.Exit(int(result.exit_code))
 
 

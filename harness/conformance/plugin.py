@@ -28,10 +28,12 @@ from harness.errors import ExitCode, HarnessError
 from harness.verdict import Verdict
 from schemas import Clause
 
-__all__ = ["PROGRESS"]
+__all__ = ["PLAN", "PROGRESS"]
 
 PROGRESS = "::check "
 """What a progress line begins with: for the gate, which reads them."""
+PLAN = "PLAN "
+"""What the progress line begins with that says how many checks there are, and how many seconds they wait."""
 
 _KEY = pytest.StashKey["_Plugin"]()
 _PATIENT = 96  # threads for checks that wait; they cost next to nothing
@@ -142,8 +144,17 @@ class _Plugin:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         if self.conductor is not None and not session.config.option.collectonly and not self._by_xdist() and session.testsfailed == 0:
+            self._announce(session.items)
             self._start(session.items)
         return (yield)
+
+    def _announce(self, items: list[pytest.Item]) -> None:
+        """How many checks there are, and for how long they wait: those that have the target to themselves one after the other."""
+        checks = [check for item in items if (check := self.checks.get(key_of(item))) is not None]
+        if checks and self.config.getoption("run_folder"):
+            seconds = cast(Conductor, self.conductor).seconds
+            longest = max((seconds(check) for check in checks if not check.alone), default=0.0)
+            print(f"{PROGRESS}{PLAN}{len(checks)} {longest + sum(seconds(check) for check in checks if check.alone):.0f}", flush=True)
 
     def _by_xdist(self) -> bool:
         return hasattr(self.config, "workerinput") or self._controls()
