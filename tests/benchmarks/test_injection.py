@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.injection import Injection
+from benchmarks.truth.injection import Injection
 
 _INJECTIONS = st.builds(
     Injection,

@@ -34,29 +34,35 @@ class Mishap:
 @dataclass(frozen=True, slots=True)
 class Injection:
     """The mishaps of one run. period: seconds between two votes on one feature; `occurrences`: how often each is voted on at least;
-    stall: (begin, length) in seconds from the first vote, in which the server sends nothing."""
+    stall: (begin, length) in seconds from the first vote, in which the server sends nothing; fixed: seconds from every vote to its
+    broadcast, where they are not drawn; mishaps: whether there are any."""
 
     seed: int
     period: float
     occurrences: int
     stall: tuple[float, float]
+    fixed: float | None = None
+    mishaps: bool = True
 
     def _random(self, feature: int, occurrence: int, what: str) -> random.Random:
         return random.Random(f"{self.seed}/{feature}/{occurrence}/{what}")
 
     def delay(self, feature: int, occurrence: int, since_first: float) -> float:
         """Seconds from the vote to the broadcast; `since_first` is the vote's time in seconds after the first one's."""
-        drawn = self._random(feature, occurrence, "delay").lognormvariate(0.0, _SIGMA) * _MEDIAN
-        chosen = min(drawn, _LONGEST, _SHARE * self.period)
+        chosen = self._drawn(feature, occurrence) if self.fixed is None else self.fixed
         begin, length = self.stall
         if begin <= since_first + chosen < begin + length:
             return begin + length - since_first
         return chosen
 
+    def _drawn(self, feature: int, occurrence: int) -> float:
+        drawn = self._random(feature, occurrence, "delay").lognormvariate(0.0, _SIGMA) * _MEDIAN
+        return min(drawn, _LONGEST, _SHARE * self.period)
+
     def mishap(self, feature: int, occurrence: int, audience: Sequence[int], own: Sequence[int]) -> Mishap | None:
         """What goes wrong with this broadcast, given the sockets that must get it and those that must not (the voter's own)."""
         kind = _KINDS.get(feature % _PERIOD)
-        if kind is None or not audience:
+        if kind is None or not audience or not self.mishaps:
             return None
         if kind == "misdirected":
             return Mishap(kind, tuple(own)) if own else None

@@ -1,0 +1,91 @@
+"""The truth of memory: the bundled server, keeping a known number of bytes of each connection for ever, under the scenario ramp.
+
+The same server without the leak is run first: what it costs and leaves by itself is no part of what was injected. What is added must show
+as bytes left behind by each connection and as bytes that a connection costs, to within the confidence intervals of the two runs.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.truth.lines import Line, Part, within
+from benchmarks.truth.place import certificate, run_scenario, serving
+from harness.analysis.memory import Slope
+from harness.analysis.ramp import Leak, RampStudy
+from harness.analysis.summary import Summary, assess
+from harness.verdict import Verdict
+
+__all__ = ["Ramp", "compare_leak", "leak", "run_leaky"]
+
+_USERS = 20
+_OVERHEAD = 48  # bytes that the interpreter and its allocator add to an object of this size
+_PAGE = 0.02  # of what was injected: memory is resident by the page
+
+
+@dataclass(frozen=True, slots=True)
+class Ramp:
+    """One run of the scenario: viewers come in `steps`, `cycles` times over, and hold for so many seconds."""
+
+    viewers: int
+    steps: int
+    cycles: int
+    hold: float
+
+
+def leak(folder: Path, *, tls: bool, processes: int) -> Part:
+    """The part as the benchmark runs it."""
+    ramp, bytes_each = Ramp(200, 2, 4, 1.5), 16_000
+    sound, leaky = (run_leaky(folder, each, ramp, tls=tls, processes=processes) for each in (0, bytes_each))
+    return compare_leak(sound, leaky, bytes_each)
+
+
+def run_leaky(folder: Path, bytes_each: int, ramp: Ramp, *, tls: bool, processes: int) -> Summary:
+    """What the analysis makes of a ramp against a server that keeps so many bytes of each connection."""
+    place = folder / f"keeps-{bytes_each}"
+    state = place / "state"
+    place.mkdir()
+    words = [str(bytes_each), "--port", "0", "--state-dir", str(state), "--sessions", str(ramp.viewers), "--users", str(_USERS)]
+    ready, more = state / "ready.json", {}
+    if tls:
+        own, authority = certificate(place)
+        words += ["--tls-cert", str(own), "--tls-key", str(own)]
+        more = {"ca_file": str(authority)}
+    options: dict[str, object] = {"users": ramp.viewers, "spawn-rate": 200, "steps": ramp.steps, "cycles": ramp.cycles, "hold": ramp.hold}
+    with serving(["benchmarks.truth.leaky_server", *words], ready, place / "server.log"):
+        target = place / "target.json"
+        target.write_text(json.dumps({**json.loads(ready.read_text("utf-8")), **more}), "utf-8")
+        return assess(run_scenario(place, "ramp", target, options, processes)).summary
+
+
+def compare_leak(sound: Summary, leaky: Summary, bytes_each: int) -> Part:
+    """What was injected beside the difference of the two runs."""
+    lines: list[Line] = []
+    injected = float(bytes_each + _OVERHEAD)
+    before, after = _study(sound), _study(leaky)
+    for what, without, having in (
+        ("leak: left behind by each, bytes", before.leak, after.leak),
+        ("leak: each costs more while it is there, bytes", before.cost, after.cost),
+    ):
+        if without is None or having is None:
+            lines.append(within(what, injected, None, 0.0))
+        else:
+            reach = (without.high - without.low + having.high - having.low) / 2
+            lines.append(within(what, injected, _middle(having) - _middle(without), reach + _PAGE * injected))
+    reasons = tuple(reason.code for summary in (sound, leaky) for reason in summary.reasons)
+    if not reasons:
+        verdicts = [summary.benchmark("ramp_leak").verdict for summary in (sound, leaky)]
+        lines.append(Line("leak: convicted (1), and without it not (0)", 1, verdicts.count(Verdict.FAIL), None,
+                          verdicts[0] is not Verdict.FAIL and verdicts[1] is Verdict.FAIL))  # fmt: skip
+    return Part(tuple(lines), invalid=reasons)
+
+
+def _middle(found: Leak | Slope) -> float:
+    return found.each if isinstance(found, Leak) else found.slope
+
+
+def _study(summary: Summary) -> RampStudy:
+    if not isinstance(summary.study, RampStudy):
+        raise RuntimeError("the run of ramp has no study")
+    return summary.study
