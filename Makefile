@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench faults bench-receivers bench-truth bench-report bench-server test lint type imports unit constraints pictures clean
+.PHONY: help install bench faults bench-receivers bench-truth bench-report bench-server test lint type imports unit own long constraints pictures clean
 
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -28,7 +28,7 @@ faults: $(STAMP) ## prove the checks: every clause against every seeded fault, a
 bench-receivers: $(STAMP) ## how fast the receive path is, against peers, in one run
 	@$(BIN)/python -m benchmarks.receivers $(ARGS)
 
-bench-truth: $(STAMP) ## does the report say what was injected
+bench-truth: $(STAMP) ## does the report say what was injected: deliveries, delays, a stall, a leak, neglect; about six minutes
 	@$(BIN)/python -m benchmarks.truth $(ARGS)
 
 bench-report: $(STAMP) ## how long the report of a run of ten minutes takes
@@ -37,7 +37,8 @@ bench-report: $(STAMP) ## how long the report of a run of ten minutes takes
 bench-server: $(STAMP) ## the bundled server's fan-out, CPU and memory
 	@$(BIN)/python -m benchmarks.server $(ARGS)
 
-test: lint type imports unit ## everything that must hold
+test: lint type imports ## everything that must hold
+	@$(MAKE) --no-print-directory --jobs 2 unit own
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .
@@ -49,12 +50,18 @@ type: $(STAMP)
 imports: $(STAMP)
 	@$(BIN)/lint-imports
 
-# With ARGS one of the two passes may have nothing to run, which pytest calls 5.
+# With ARGS a pass may have nothing to run, which pytest calls 5. `own` waits most of its time, so it runs beside the rest.
 SOME = { test $$? -eq 5 -a -n "$(ARGS)"; }
 unit: $(STAMP)
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m pytest -m "not alone" -n 4 --dist worksteal --cov --cov-branch --cov-report= $(ARGS) || $(SOME)
-	@$(BIN)/python -m pytest -m alone --cov --cov-branch --cov-append --cov-report=term:skip-covered $(ARGS) || $(SOME)
+	@$(BIN)/python -m pytest -m "not (alone or own or long)" -n 5 --dist worksteal --cov --cov-branch --cov-report= $(ARGS) || $(SOME)
+	@$(BIN)/python -m pytest -m "alone and not long" --cov --cov-branch --cov-append --cov-report=term:skip-covered $(ARGS) || $(SOME)
+
+own: $(STAMP)
+	@$(BIN)/python -m pytest -m own -q --no-header -p no:cacheprovider $(ARGS) || $(SOME)
+
+long: $(STAMP)   ## what is repeated until it can be believed: minutes, and no part of `make test`
+	@$(BIN)/python -m pytest -m long -n 2 $(ARGS)
 
 constraints: $(STAMP) ## pin again what pyproject.toml asks for
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --group dev --upgrade \

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from harness.locust_run import free_port
 from harness.report import render
@@ -118,7 +120,7 @@ def test_the_documents_have_commands_to_run() -> None:
     assert commands["ci"] >= 3
 
 
-@pytest.mark.parametrize("document", DOCS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("document", [*DOCS, ROOT / "README.md"], ids=lambda path: path.stem)
 def test_every_link_and_every_path_is_there(document: Path) -> None:
     text = document.read_text("utf-8")
     for link in re.findall(r"\]\(([^)#]+)", text):
@@ -165,10 +167,41 @@ def test_the_profile_of_the_example_is_a_profile(tmp_path: Path) -> None:
     from harness.target import load_profile
 
     text = next(step.text for step in steps(ROOT / "docs" / "ci.md") if isinstance(step, File) and step.name == "roadmap.toml")
+    assert text == (ROOT / "docs" / "examples" / "node" / "roadmap.toml").read_text("utf-8")
     (tmp_path / "roadmap.toml").write_text(text, "utf-8")
     target = load_profile(tmp_path / "roadmap.toml", {"LOAD_PASSWORD": "secret-of-the-test"})
     assert target.name == "roadmap service"
     assert "secret-of-the-test" not in repr(target)
+
+
+def _of_the_readme() -> list[list[str]]:
+    """Commands of the README: indented lines that begin with a program of ours."""
+    lines = re.findall(r"^    ((?:roadmap-harness|make|locust) .*)$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+def test_every_command_of_the_readme_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take minutes each, and the other documents run their like: here each is read by its own parser, to the last option."""
+    from harness.cli import app
+
+    for name in [each for each in os.environ if each.startswith("ROADMAP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    commands = _of_the_readme()
+    assert len(commands) >= 20
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    most = max((words for program, *words in commands if program == "locust"), key=len)
+    told = [sys.executable, "-m", "locust", *most, "--list"]
+    subprocess.run(told, cwd=ROOT, check=True, capture_output=True, timeout=LONGEST)
+    for program, *words in commands:
+        if program == "make":
+            assert words[0] in targets
+        elif program == "locust":
+            assert {word for word in words if word.startswith("-")} <= {*most, "--worker"}, "the longest has all options of the others"
+        elif words[0] != "serve":
+            given = [word for word in words if word != "&"]
+            done = CliRunner().invoke(app, [*given, *(["--show-config"] if "--help" not in given else [])])
+            assert done.exit_code == 0, f"{given}: {done.output}"
 
 
 def test_the_pictures_are_there_and_can_be_taken_anew(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import harness.faults as room
 from harness.errors import ExitCode
 from server_under_test.faults import load_faults
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.own
 
 _SECONDS = 500.0
 _NOT_THEIRS = ("ROADMAP_", "PYTEST_", "COV_", "COVERAGE_")

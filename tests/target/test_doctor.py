@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import orjson
@@ -26,12 +28,28 @@ def needing(need: str) -> set[str]:
 
 def test_nobody_at_home_and_no_session(tmp_path: Path) -> None:
     found = findings(tmp_path, f"http://127.0.0.1:{free_port()}", [])
-    assert {finding.state for finding in found.values()} == {"fails", "missing"}
+    assert {finding.state for part, finding in found.items() if part != "this machine"} == {"fails", "missing"}
     assert found["session"].state == found["admin session"].state == "missing"
     assert set(found["admin session"].costs) == needing("UA")
     assert set(found["second session"].costs) == needing("U2")
     assert "there is no voter session to call it with" in found["list"].detail
     assert "the profile gives 0 regular sessions, and 3 are needed" in found["revoke"].detail
+
+
+def test_a_machine_without_room_for_the_contracts_load_is_told_with_the_number_and_the_fix(tmp_path: Path) -> None:
+    program = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (600, 600))\n"
+        "from harness.target import doctor, load_profile\n"
+        "found = {each.part: each for each in doctor(load_profile(sys.argv[1], {}))}['this machine']\n"
+        "print(found.state, found.detail, found.costs)"
+    )
+    url = f"http://127.0.0.1:{free_port()}"
+    assert "room for 1000 sockets" in findings(tmp_path, url, [])["this machine"].detail
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "target.toml")], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("fails")
+    assert "this process may have 600" in done.stdout
+    assert "run `ulimit -n" in done.stdout
+    assert "LIM-01" in done.stdout
 
 
 def test_a_target_that_answers_nothing_right(tmp_path: Path) -> None:
