@@ -6,13 +6,14 @@ from collections import Counter
 
 from harness.report import words
 from harness.report.gate_file import Clause, Gate
-from harness.report.gate_words import kept, verdict_word
+from harness.report.gate_words import kept, rank, verdict_word
 from harness.report.head import Head, Tile
 from harness.report.origin import origin
 from harness.verdict import Verdict
 
 __all__ = ["gate_head"]
 
+_SEEN = 300  # characters of what was seen
 _QUIET = {
     2: "The command or the profile has to change first.",
     3: "The target was lost, so what was not judged by then says nothing about it.",
@@ -33,6 +34,7 @@ def gate_head(gate: Gate) -> Head:
         moment=words.moment(gate.started),
         sentences=(f"{gate.reason[:1].upper()}{gate.reason[1:600]}.",),
         quiet=_QUIET.get(gate.exit_code, ""),
+        todo=_first_step(gate),
         facts=(
             ("Target", gate.target.get("ws_url") or gate.target.get("base_url", "")),
             ("Date", words.moment(gate.started)),
@@ -44,6 +46,17 @@ def gate_head(gate: Gate) -> Head:
         ),
         tiles=_tiles(gate),
     )
+
+
+def _first_step(gate: Gate) -> str:
+    """Of the worst clause: what was seen in place of what, and how to see it again."""
+    broken = sorted((each for each in gate.selected if each.fails), key=rank)
+    if not broken:
+        return ""
+    first = broken[0]
+    seen = f": {first.telling.observed} in place of {first.telling.expected}" if first.telling and first.telling.observed else ""
+    again = f" See it alone: {first.command}" if first.command else ""
+    return f"{first.id}{seen[:_SEEN]}.{again}"
 
 
 def _selection(gate: Gate) -> str:

@@ -28,7 +28,8 @@ class Tile:
 @dataclass(frozen=True, slots=True)
 class Head:
     """`kind` names the run in a word, `verdict` is one of PASS, FAIL, UNREACHABLE, INVALID, UNTESTED, and `word` is how it is put;
-    `quiet` is what has to be known before any number is read, or empty; `exit_code` is that of the command."""
+    `quiet` is what has to be known before any number is read, `todo` the first thing to do (each may be empty); `exit_code` is that of
+    the command."""
 
     kind: str
     verdict: str
@@ -39,6 +40,7 @@ class Head:
     moment: str
     sentences: tuple[str, ...]
     quiet: str
+    todo: str
     facts: tuple[tuple[str, str], ...]
     tiles: tuple[Tile, ...]
 
@@ -64,6 +66,7 @@ def joined(heads: Sequence[Head]) -> Head:
         moment=first.moment,
         sentences=tuple(f"{head.kind[:1].upper()}{head.kind[1:]} {head.word}: {text}" for head in heads for text in head.sentences),
         quiet=" ".join(head.quiet for head in heads if head.quiet),
+        todo=worst.todo,
         facts=tuple(facts.items()),
         # Of the gate its summary is enough where the load's numbers stand beside it.
         tiles=tuple(tile for head in heads for tile in (head.tiles[:1] if head.kind == "conformance" else head.tiles)),

@@ -18,6 +18,7 @@ from harness.analysis.latency import Quantiles
 from harness.analysis.run import Event
 from harness.analysis.summary import Assessment
 from harness.report import figures, words
+from harness.report.advice import caution, first_step
 from harness.report.head import Head, Tile
 from harness.report.origin import origin
 from harness.report.shell import template
@@ -59,7 +60,6 @@ def load_head(assessment: Assessment) -> Head:
     if asked.rate:
         shape += f", {words.count(asked.rate)} votes/s, {words.span(asked.duration)} steady"
     by = {benchmark.id: benchmark for benchmark in summary.benchmarks}
-    unfit = "The instrument was not fit, so nothing is said about the target: no benchmark is called met or missed."
     return Head(
         kind=summary.scenario.replace("_", " "),
         verdict=str(summary.verdict),
@@ -69,7 +69,8 @@ def load_head(assessment: Assessment) -> Head:
         run=summary.run,
         moment=words.moment(summary.started),
         sentences=(_sentence(assessment),),
-        quiet=unfit if summary.verdict is Overall.INVALID else "",
+        quiet=caution(summary),
+        todo=first_step(summary),
         facts=(
             ("Target", summary.url),
             ("Date", words.moment(summary.started)),

@@ -16,6 +16,7 @@ from harness.analysis.reconnect.figures import BEHAVED, CellFigures, rules_of
 from harness.analysis.reconnect.rows import TITLES
 from harness.analysis.reconnect.summary import StudyAssessment
 from harness.report import words
+from harness.report.advice import caution, first_step
 from harness.report.figures.drawing import Drawing
 from harness.report.head import Head, Tile
 from harness.report.origin import origin
@@ -64,7 +65,6 @@ def reconnect_head(assessment: StudyAssessment) -> Head:
     asked = study.parameters
     shape = f"{words.count(study.clients)} clients, {len(study.cells)} cells: {', '.join(asked.get('causes') or ())}"
     outages = ", ".join(f"{outage:g} s" for outage in asked.get("outages") or ())
-    unfit = "The instrument was not fit, so nothing is said about the target: no benchmark is called met or missed."
     cut = summary.cut_short and summary.verdict is not Overall.PASS
     return Head(
         kind=summary.scenario,
@@ -75,7 +75,8 @@ def reconnect_head(assessment: StudyAssessment) -> Head:
         run=summary.run,
         moment=words.moment(summary.started),
         sentences=(summary.sentence,),
-        quiet=unfit if summary.verdict is Overall.INVALID else "",
+        quiet=caution(summary),
+        todo=first_step(summary),
         facts=(
             ("Target", summary.url),
             ("Date", words.moment(summary.started)),

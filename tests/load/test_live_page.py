@@ -51,7 +51,7 @@ def _start_form(page: Page) -> None:
 
 def test_a_run_of_two_workers_is_followed_from_the_start_form_to_its_report(tmp_path: Path) -> None:
     def command(words: Sequence[str]) -> list[str]:
-        return locust_command(running.ready, tmp_path / "reports", *words, *processes_of(2), headless=False)
+        return locust_command(running.ready, tmp_path / "reports", *words, *processes_of(2), headless=False, duration=600)
 
     with server(tmp_path) as running, opened() as browser, web_ui(tmp_path, command) as url:
         page = browser.new_page(viewport={"width": 1440, "height": 1000})
@@ -72,7 +72,8 @@ def test_a_run_of_two_workers_is_followed_from_the_start_form_to_its_report(tmp_
         assert (page.evaluate(PALE), page.evaluate(NAMELESS)) == ([], [])
         page.screenshot(path=str(tmp_path / "live.png"), full_page=True)
 
-        expect(page.locator("#headline")).to_have_text(re.compile("PASS|INVALID"), timeout=_MS)
+        assert page.request.post(f"{url}/stop").ok, "it goes on until everything was looked at, however slow the machine"
+        expect(page.locator("#headline")).to_have_text("INVALID", timeout=_MS)
         page.locator("#reports a").first.click(timeout=_MS)
         (said,) = (tmp_path / "reports").glob("*/verdicts.json")
         assert json.loads((said.parent / "journal.jsonl").read_text().partition("\n")[0])["workers"] == 2

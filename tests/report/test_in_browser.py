@@ -115,17 +115,20 @@ def test_it_can_be_read(browser: Browser, pages: Pages, tmp_path: Path, kind: st
 
 
 @pytest.mark.parametrize(
-    ("kind", "says"),
+    ("kind", "width", "says"),
     [
-        ("pass", ["PASS", "judged benchmarks are met"]),
-        ("late", ["FAIL", "Vote to broadcast, p99", "4", "3", "What to do"]),
-        ("lost", ["FAIL", "9 lost", "What to do"]),
-        ("invalid", ["INVALID", "Votes were cast late", "What to do"]),
-        ("cut", ["INVALID, cut short", "no footer", "What to do"]),
-        ("role", ["FAIL", "FCRE-02", "no FEATURE_CREATED at a regular viewer", "one for f-11", "--clause FCRE-02"]),
+        ("pass", "wide", ["PASS", "judged benchmarks are met"]),
+        ("late", "phone", ["FAIL", "Vote to broadcast, p99", "4", "3", "What to do"]),
+        ("lost", "wide", ["FAIL", "9 lost", "What to do"]),
+        ("invalid", "wide", ["INVALID", "Votes were cast late", "not fit", "What to do"]),
+        ("cut", "phone", ["INVALID, cut short", "no footer", "did not go to its end", "What to do"]),
+        ("role", "wide", ["FAIL", "FCRE-02", "no FEATURE_CREATED at a regular viewer", "one for f-11", "--clause FCRE-02"]),
+        ("role", "phone", ["FAIL", "FCRE-02", "one for f-11 in place of no FEATURE_CREATED at a regular viewer", "--clause FCRE-02"]),
     ],
 )
-def test_the_first_screen_tells_what_and_by_how_much_and_what_to_do(browser: Browser, pages: Pages, kind: str, says: list[str]) -> None:
+def test_the_first_screen_tells_what_and_by_how_much_and_what_to_do(
+    browser: Browser, pages: Pages, kind: str, width: str, says: list[str]
+) -> None:
     seen = """() => {
       const words = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
       for (let node = walk.nextNode(); node; node = walk.nextNode()) {
@@ -135,7 +138,7 @@ def test_the_first_screen_tells_what_and_by_how_much_and_what_to_do(browser: Bro
       }
       return words.join(' ').replace(/\\s+/g, ' ');
     }"""
-    with opened(browser, pages[kind]) as found:
+    with opened(browser, pages[kind], width=width) as found:
         text = found.page.evaluate(seen)
         for word in says:
             assert word in text

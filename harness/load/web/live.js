@@ -74,10 +74,11 @@ function wave(each) {
   const refused = each.refused ? `, ${number(each.refused)} turned away after its return` : "";
   const says = each.went === "not tried" ? `not tried: ${each.why}` :
     `${each.went}; ${number(each.holding)} of ${number(each.clients)} connected${back}; ${number(each.opened)} sockets opened${refused}`;
+  const end = Math.max(1, ...each.held.t, ...each.dialled.t, ...each.queue.t); // one axis for all three
   const drawings = each.held.t.length ? element("div", {class: "charts"},
-    chart(["Clients connected", "", [["value", ""]]], each.held, marks, 1, name),
-    chart(["Sockets opened a second", "", [["value", ""]]], each.dialled, marks, 1, name),
-    ...(each.queue.t.length ? [chart(["Accept queue", "", [["value", ""]]], each.queue, marks, 1, name)] : [])) : "";
+    chart(["Clients connected", "", [["value", ""]]], each.held, marks, end, name),
+    chart(["Sockets opened a second", "", [["value", ""]]], each.dialled, marks, end, name),
+    ...(each.queue.t.length ? [chart(["Accept queue", "", [["value", ""]]], each.queue, marks, end, name)] : [])) : "";
   return element("article", {}, element("h3", {}, name), element("p", {}, says), drawings);
 }
 

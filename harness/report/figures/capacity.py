@@ -62,7 +62,7 @@ def _knee(search: Search, of: Callable[[CapacityStep], float], name: tuple[str, 
         # Beyond this line nothing is known of the target where it is the generator's own.
         axes.axvline(of(search.broken), color=MUTED if search.broken.unfit else LIMIT, linewidth=0.8)
         if search.broken.unfit:
-            label(axes, of(search.broken), limit, "the instrument's own limit", MUTED, dy=-14)
+            label(axes, of(search.broken), limit, "the instrument's own limit", MUTED, dy=-26)
     axes.xaxis.set_major_formatter(FuncFormatter(thousands))
     x_label(axes, f"{axis}; hollow: the generator was not fit")
     room_right(axes, float(x[0]), float(x[-1]))

@@ -23,6 +23,7 @@ def day(study: MixedStudy, steps: pd.DataFrame, deeds: pd.DataFrame, there: pd.D
     if not len(steps) or not len(deeds):
         return None
     figure, axes = lines(times, [1.2, 1.1, 1.1], gap=0.3)
+    there = there[there["t"] - times.origin <= deeds["at"].iloc[-1] + 1.0]  # afterwards everybody is sent home
     at = there["t"].to_numpy(dtype=float) - times.origin
     axes[0].plot(at, there["open"], color=ONE, linewidth=1.7)
     looking = steps["looking"].cumsum()
@@ -31,7 +32,7 @@ def day(study: MixedStudy, steps: pd.DataFrame, deeds: pd.DataFrame, there: pd.D
     end_labels(
         axes[0],
         float(at[-1]),
-        [End(float(there["open"].iloc[-1]), "are there", ONE), End(float(looking.iloc[-1]), "in a detail view", TWO)],
+        [End(float(there["open"].iloc[-1]), "are there", ONE), End(float(looking.iloc[-1]), "in a detail", TWO)],
     )
     width = max(1, int(np.ceil((steps["at"].iloc[-1] - steps["at"].iloc[0] + 1) / _BARS)))
     bars = steps.groupby(np.floor(steps["at"] / width) * width)[["come", "refused", "go", "vanish"]].sum()
