@@ -21,6 +21,7 @@ __all__ = ["Ramp", "compare_leak", "leak", "run_leaky"]
 
 _USERS = 20
 _OVERHEAD = 48  # bytes that the interpreter and its allocator add to an object of this size
+_LEFT, _COST = 600.0, 1_700.0  # bytes: what the bundled server leaves in its first cycles, and what a connection costs it
 _PAGE = 0.02  # of what was injected: memory is resident by the page
 
 
@@ -59,30 +60,42 @@ def run_leaky(folder: Path, bytes_each: int, ramp: Ramp, *, tls: bool, processes
         return assess(run_scenario(place, "ramp", target, options, processes)).summary
 
 
-def compare_leak(sound: Summary, leaky: Summary, bytes_each: int) -> Part:
-    """What was injected beside the difference of the two runs."""
-    lines: list[Line] = []
+def compare_leak(sound: Summary | None, leaky: Summary, bytes_each: int) -> Part:
+    """What was injected beside the difference of the two runs; without the sound one, beside what its server may cost and leave."""
     injected = float(bytes_each + _OVERHEAD)
-    before, after = _study(sound), _study(leaky)
-    for what, without, having in (
-        ("leak: left behind by each, bytes", before.leak, after.leak),
-        ("leak: each costs more while it is there, bytes", before.cost, after.cost),
-    ):
-        if without is None or having is None:
-            lines.append(within(what, injected, None, 0.0))
-        else:
-            reach = (without.high - without.low + having.high - having.low) / 2
-            lines.append(within(what, injected, _middle(having) - _middle(without), reach + _PAGE * injected))
-    reasons = tuple(reason.code for summary in (sound, leaky) for reason in summary.reasons)
+    before, after = None if sound is None else _study(sound), _study(leaky)
+    left, cost = _Own(0.0, _LEFT) if before is None else _own(before.leak), _Own(_COST, _COST) if before is None else _own(before.cost)
+    lines = [
+        _line("leak: left behind by each, bytes", injected, left, _own(after.leak)),
+        _line("leak: each costs more while it is there, bytes", injected, cost, _own(after.cost)),
+    ]
+    runs = [summary for summary in (sound, leaky) if summary is not None]
+    reasons = tuple(reason.code for summary in runs for reason in summary.reasons)
     if not reasons:
-        verdicts = [summary.benchmark("ramp_leak").verdict for summary in (sound, leaky)]
-        lines.append(Line("leak: convicted (1), and without it not (0)", 1, verdicts.count(Verdict.FAIL), None,
-                          verdicts[0] is not Verdict.FAIL and verdicts[1] is Verdict.FAIL))  # fmt: skip
+        verdicts = [summary.benchmark("ramp_leak").verdict for summary in runs]
+        right = verdicts[-1] is Verdict.FAIL and Verdict.FAIL not in verdicts[:-1]
+        lines.append(Line("leak: convicted of it, and without it not", 1, verdicts.count(Verdict.FAIL), None, right))
     return Part(tuple(lines), invalid=reasons)
 
 
-def _middle(found: Leak | Slope) -> float:
-    return found.each if isinstance(found, Leak) else found.slope
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """A figure with half the width of its interval, bytes."""
+
+    middle: float
+    reach: float
+
+
+def _own(found: Leak | Slope | None) -> _Own | None:
+    if found is None:
+        return None
+    return _Own(found.each if isinstance(found, Leak) else found.slope, (found.high - found.low) / 2)
+
+
+def _line(what: str, injected: float, without: _Own | None, having: _Own | None) -> Line:
+    if without is None or having is None:
+        return within(what, injected, None, 0.0)
+    return within(what, injected, having.middle - without.middle, without.reach + having.reach + _PAGE * injected)
 
 
 def _study(summary: Summary) -> RampStudy:

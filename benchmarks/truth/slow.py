@@ -86,10 +86,12 @@ def compare_slow(assessment: Assessment, truth: Mapping[str, Any], setting: Sett
             dues.append((float(sum(sent)), float(reader.written)))
             waiting = [size for at, size in truth["waiting"].get(str(session), ()) if at / 1e9 <= end]
             kept.append((float(waiting[-1]) if waiting else 0.0, float(reader.held)))
+    # Frames that our own loop, by what the run says of it, may have read on the other side of a stretch's end.
+    edge = frame * (_FRAMES + setting.rate * (summary.health.stall or 0.0))
     records = _RECORD * max((due for due, _ in dues), default=0.0) / frame if setting.tls else 0.0
     lines += [
-        _worst("slow: due to a silent one, bytes", dues, _FRAMES * frame),
-        _worst("slow: kept for it by the server, bytes", kept, _RECEIVE + _FRAMES * frame + records),
+        _worst("slow: due to a silent one, bytes", dues, edge),
+        _worst("slow: kept for it by the server, bytes", kept, _RECEIVE + edge + records),
         _worst("slow: cut off after, s", cuts, _LOOK + busy),
     ]
     if not summary.reasons:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import gevent
-from gevent import get_hub
+from gevent import get_hub, monkey
 from gevent.lock import RLock
 
 from harness.errors import HarnessError, JournalFull
@@ -28,7 +28,7 @@ from harness.load.settings import Settings
 from harness.load.shape import Shape
 from harness.measure.clock import ClockWatch, read_clocks
 from harness.measure.plan import Plan
-from harness.measure.resources import ProcessProbe, ResourceProbe
+from harness.measure.resources import ProcessProbe, ResourceProbe, Sample
 from harness.target import Target
 from harness.terminal import Teller
 
@@ -135,6 +135,8 @@ class Conductor:
         self._write({"kind": "event", "t": time.time(), "worker": 0, "name": name, "detail": detail or {}})
 
     def _write(self, record: dict[str, Any]) -> None:
+        if self._journal.closed:
+            return  # of a worker that was given up before it answered: the run says so, and judges nobody
         self._watch(record)
         try:
             self._journal.write(record)
@@ -283,7 +285,7 @@ class Conductor:
         """The target's resources, four times a second."""
         while self._probe is not None:
             try:
-                sample = self._probe.sample(time.time())
+                sample = self._look(self._probe)
             except OSError as error:  # no descriptor left to look with: that says nothing of the target
                 self.event("problem", {"text": f"the target's process could not be read any more ({error.strerror})"})
                 return
@@ -294,6 +296,14 @@ class Conductor:
             record = {name: getattr(sample, name) for name in ("t", "rss", "pss", "cpu", "descriptors", "threads")}
             self._write({"kind": "target", **record})
             gevent.sleep(_SAMPLE_PERIOD)
+
+    @staticmethod
+    def _look(probe: ResourceProbe) -> Sample | None:
+        """A process is read in a thread: the kernel takes milliseconds to add up its memory, and frames come meanwhile."""
+        if isinstance(probe, ProcessProbe):
+            found: Sample | None = get_hub().threadpool.apply(probe.sample, (time.time(),))
+            return found
+        return probe.sample(time.time())
 
     def _sync(self) -> None:
         """Bring the journal onto the disk each second, in a thread: a slow disk must not stop the receive path."""
@@ -351,7 +361,7 @@ class Conductor:
         """Analysis and report in a process of their own: they read the run folder and nothing else."""
         self._teller.clear()
         while self._reserve:
-            os.close(self._reserve.pop())
+            monkey.get_original("os", "close")(self._reserve.pop())  # gevent's own is done only later
         command = [sys.executable, "-m", "harness.cli", "report", str(self.folder.path)]
         done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL)
         self.exit_code = int(self.error.exit_code) if self.error is not None else done.returncode

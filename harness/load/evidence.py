@@ -5,6 +5,7 @@ The station tells it what happened; the member takes the records away. The forma
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,25 +20,42 @@ from harness.measure.ledger import Finding, Settled
 from harness.net.fleet import Closed
 from harness.net.reads import Batch
 
-__all__ = ["Deliveries", "Evidence"]
+__all__ = ["Deliveries", "Evidence", "Latency"]
 
 _NAMED = 50  # viewers named in one finding
 _FINDINGS = 200  # findings named in one run; the sums of `broadcasts` go on
 _REASON = 120
 
 
+@dataclass(slots=True)
+class Latency:
+    """Latencies as they come; a second's worth added at once would hold the reading up. Sums in ms."""
+
+    histogram: Histogram = field(default_factory=Histogram)
+    total: float = 0.0
+    least: float = math.inf
+    most: float = 0.0
+
+    def add(self, ns: np.ndarray) -> None:
+        if len(ns):
+            self.histogram.record(ns / 1e3)
+            self.total += float(ns.sum()) / 1e6
+            self.least, self.most = min(self.least, float(ns.min()) / 1e6), max(self.most, float(ns.max()) / 1e6)
+
+
 @dataclass(frozen=True, slots=True)
 class Deliveries:
-    """What Locust's own statistics are fed with: `ms` and `bytes` of the deliveries since the last tick, by message type."""
+    """What Locust's own statistics are fed with: of the deliveries since the last tick how many by message type, their latencies where
+    they have one, and the bytes of all."""
 
-    ms: np.ndarray
+    latency: Mapping[str, Latency]
     counts: Mapping[str, int]
     bytes: int
 
 
 @dataclass(slots=True)
 class _Interval:
-    """Sums since the last `second`; `latency` in ns, `slips` in us, `broken` by message number."""
+    """Sums since the last `second`; `slips` in us, `latency` by message type, `broken` by message number."""
 
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("opened", "refused", "closed"), 0))
     frames: int = 0
@@ -48,7 +66,7 @@ class _Interval:
     invalid: int = 0
     unmatched: int = 0
     types: dict[str, int] = field(default_factory=dict)
-    latency: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    latency: dict[str, Latency] = field(default_factory=dict)
     slips: list[float] = field(default_factory=list)
     lag: Histogram = field(default_factory=Histogram)
     broken: dict[int, tuple[Invalid, set[int]]] = field(default_factory=dict)
@@ -120,7 +138,7 @@ class Evidence:
         interval.invalid += invalid
         interval.unmatched += unmatched
         for name, values in latency.items():
-            interval.latency.setdefault(name, []).append(values)
+            interval.latency.setdefault(name, Latency()).add(values)
         interval.lag.record(batch.lag / 1e3)
         for name, count in types.items():
             interval.types[name] = interval.types.get(name, 0) + count
@@ -178,9 +196,8 @@ class Evidence:
         self.unmatched += interval.unmatched
         if interval.unmatched:
             self.record("unmatched", t=now, frames=interval.unmatched, example=unmatched_example)
-        typed = {name: np.concatenate(values) for name, values in interval.latency.items()}
-        latency = np.concatenate(list(typed.values())) if typed else np.empty(0)
-        by_type = {"latency_types": {name: _histogram(each / 1e3).encode() for name, each in typed.items()}} if self.by_type else {}
+        typed = {name: each.histogram for name, each in interval.latency.items()}
+        by_type = {"latency_types": {name: each.encode() for name, each in typed.items()}} if self.by_type else {}
         self.record(
             "second",
             t=now,
@@ -194,7 +211,7 @@ class Evidence:
             stamped=stamped,
             types=interval.types,
             invalid=interval.invalid,
-            latency=_histogram(latency / 1e3).encode(),
+            latency=_together(list(typed.values())).encode(),
             **by_type,
             lag=interval.lag.encode(),
             slip=_histogram(np.array(interval.slips, np.float64)).encode(),
@@ -202,13 +219,22 @@ class Evidence:
             host_cpu=health.host_cpu,
             loop_stall=stall,
         )
-        return Deliveries(latency / 1e6, interval.types, interval.bytes)
+        return Deliveries(interval.latency, interval.types, interval.bytes)
 
 
 def _histogram(microseconds: np.ndarray) -> Histogram:
     histogram = Histogram()
     histogram.record(microseconds)
     return histogram
+
+
+def _together(histograms: Sequence[Histogram]) -> Histogram:
+    if len(histograms) == 1:
+        return histograms[0]
+    total = Histogram()
+    for histogram in histograms:
+        total.merge(histogram)
+    return total
 
 
 def _seconds(nanoseconds: int | None) -> float | None:

@@ -6,6 +6,7 @@ acknowledged: a worker whose evidence was not saved says so instead of leaving q
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from typing import Any
@@ -82,6 +83,10 @@ class Member:
         """The conductor's plan has come."""
         if self.station is None or self.target is None:
             return
+        # What lives by now lives to the end: a full collection of it would stop the reading for tens of milliseconds, again and again.
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
         planning = self._shape.plan
         plan = planning.read(data["plan"]) if planning else VotePlan.of(data["plan"])
         start = PlanStart(plan, data["epoch"], data["order"].get(str(self.worker), 0), len(data["order"]), data["exclusion"])
@@ -181,7 +186,7 @@ class Member:
             "opened": station.evidence.opened,
             "refused": station.evidence.refused,
             "done": caster is not None and caster.done,
-            "settled": caster is not None and station.settled,
+            "settled": caster is not None and caster.done and station.settled,  # it looks at every open broadcast: not while they come
             **self.status,
         }
         self.runner.send_message(EVIDENCE, {"worker": self.worker, "records": records, "status": status})

@@ -245,6 +245,8 @@ class Viewer(User):
 
     abstract = True
     connects = True
+    _member: Member | None = None
+    _slot: int | None = None  # also of one who is stopped before it has begun
 
     def on_start(self) -> None:
         self._member = _scenario.member if _scenario is not None else None

@@ -23,11 +23,11 @@ from harness.load.matching import Matcher, VoteMatcher
 from harness.load.shown import Shown
 from harness.load.voters import VoterAudiences, voter_sessions
 from harness.measure.health import StallMeter
-from harness.measure.ledger import Audience, Ledger
+from harness.measure.ledger import Audience, Finding, Ledger, Settled
 from harness.measure.plan import Plan, VotePlan
 from harness.net.dial import SocketOption
 from harness.net.fleet import Closed, Fleet
-from harness.net.handshake import Opened, Refused, open_websocket
+from harness.net.handshake import NOT_SENT, Opened, Refused, open_websocket
 from harness.net.reads import Batch
 from harness.target import Session, Target
 from schemas import Limits, load_contract
@@ -47,7 +47,7 @@ _OWN_LIMITS = tuple(os.strerror(number).lower() for number in (errno.EMFILE, err
 
 
 class OwnLimit(Exception):
-    """A socket could not be opened because this host had none left: descriptors, ports or memory. Never the target's doing."""
+    """A socket could not be opened because this host had none left (descriptors, ports, memory) or no time. Never the target's doing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,8 @@ class Station:
         self._start: PlanStart | None = None
         self._match: Matcher | None = None
         self._shown: Shown | None = None
+        self._settled: list[Settled] = []
+        self._findings: list[Finding] = []
         self._audiences: VoterAudiences | None = None
         self._ledger, self._digest = self._account(None)
         self._fleet = Fleet(
@@ -172,7 +174,7 @@ class Station:
             sockopt=self.sockopts(number),
         )
         if isinstance(outcome, Refused):
-            if any(text in outcome.problem.lower() for text in _OWN_LIMITS):
+            if outcome.problem == NOT_SENT or any(text in outcome.problem.lower() for text in _OWN_LIMITS):
                 raise OwnLimit(outcome.problem)
             self.evidence.on_refused()
             raise ConnectionError(f"{outcome.status or outcome.phase}: {outcome.problem}")
@@ -349,6 +351,13 @@ class Station:
             digest.error = ""
         for end in ended:
             self._on_end(end)
+        self._settle(final=False)
+
+    def _settle(self, *, final: bool) -> None:
+        """Close the books on what is due, a few broadcasts at a time: a second's worth at once would hold the reading up."""
+        settled, findings = self._ledger.settle(time.time_ns(), final=final)
+        self._settled += settled
+        self._findings += findings
 
     def _latencies(self, batch: Batch, n: np.ndarray) -> dict[str, np.ndarray]:
         """Headline latency (arrived less due) in ns of the deliveries of the steady phase, by message type."""
@@ -378,7 +387,10 @@ class Station:
         if self._failure is not None:
             raise RuntimeError("a loop of the receive path has died") from self._failure
         self._fold()
-        self.evidence.on_settled(*self._ledger.settle(time.time_ns(), final=final))
+        if final:
+            self._settle(final=True)
+        self.evidence.on_settled(self._settled, self._findings)
+        self._settled, self._findings = [], []
         return self.evidence.second(
             open_now=len(self._fleet),
             stamped=self._fleet.stamped,

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 from locust.stats import RequestStats, StatsEntry
 
-from harness.load.evidence import Deliveries
+from harness.load.evidence import Deliveries, Latency
 
 __all__ = ["feed"]
 
 _METHOD = "WS"
-_BROADCAST = "VOTE_UPDATE"
 
 
 def feed(stats: RequestStats, deliveries: Deliveries) -> None:
@@ -25,24 +24,24 @@ def feed(stats: RequestStats, deliveries: Deliveries) -> None:
     total = sum(deliveries.counts.values())
     size = deliveries.bytes / total if total else 0.0
     for name, count in deliveries.counts.items():
-        known = deliveries.ms if name == _BROADCAST else np.empty(0)
-        entry = _entry(stats, name, known, count, round(size * count), now)
+        entry = _entry(stats, name, deliveries.latency.get(name), count, round(size * count), now)
         stats.get(name, _METHOD).extend(entry)
         stats.total.extend(entry)
 
 
-def _entry(stats: RequestStats, name: str, ms: Any, count: int, size: int, now: float) -> StatsEntry:
+def _entry(stats: RequestStats, name: str, latency: Latency | None, count: int, size: int, now: float) -> StatsEntry:
     entry = StatsEntry(stats, name, _METHOD, use_response_times_cache=False)
     entry.start_time = entry.last_request_timestamp = now
     entry.num_requests = count
-    entry.num_none_requests = count - len(ms)
+    entry.num_none_requests = count - (latency.histogram.count if latency is not None else 0)
     entry.total_content_length = size
     entry.num_reqs_per_sec = {int(now): count}
-    if len(ms):
-        values, numbers = np.unique(_rounded(ms), return_counts=True)
-        entry.response_times = {int(value): int(number) for value, number in zip(values, numbers, strict=True)}
-        entry.total_response_time = float(ms.sum())
-        entry.min_response_time, entry.max_response_time = float(ms.min()), float(ms.max())
+    if latency is not None and latency.histogram.count:
+        us, numbers = latency.histogram.cells()
+        values, place = np.unique(_rounded(us / 1e3), return_inverse=True)
+        entry.response_times = dict(zip(values.tolist(), np.bincount(place, numbers).astype(int).tolist(), strict=True))
+        entry.total_response_time = latency.total
+        entry.min_response_time, entry.max_response_time = latency.least, latency.most
     return entry
 
 

@@ -268,7 +268,7 @@ class StairPlan(VotePlan):
     @property
     def count(self) -> int:
         """See VotePlan."""
-        return round(self._numbers[-1])
+        return round(round(self._numbers[-1], 6))  # a sum of floats: what is half a cast must not hang on its last digit
 
     @property
     def steady_from(self) -> int:

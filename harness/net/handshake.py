@@ -23,7 +23,10 @@ import websocket
 
 from harness.net.dial import Address, OpeningError, Phase, SocketOption, dial, reason, time_left, tls_context
 
-__all__ = ["Headers", "Opened", "Phase", "Refused", "open_websocket", "raw_handshake", "tls_context"]
+__all__ = ["NOT_SENT", "Headers", "Opened", "Phase", "Refused", "open_websocket", "raw_handshake", "tls_context"]
+
+NOT_SENT = "the handshake could not be sent in time"
+"""The problem of a Refused that the far end had no part in: a connected socket takes a request at once, so it was we who were late."""
 
 _HEAD_BYTES = 65_536  # the longest answer head that we read
 _BODY_BYTES = 4_096  # how much of a refusal's body is kept
@@ -251,6 +254,8 @@ def _open(
         answer = _judge(guard, ask(guard, address), offered)
     except OpeningError as failed:
         answer = Refused(None, nothing, b"", failed.phase, failed.problem)
+    except websocket.WebSocketTimeoutException:
+        answer = Refused(None, nothing, b"", "timeout", NOT_SENT)
     except TimeoutError:
         answer = Refused(None, nothing, b"", "timeout", f"no answer to the handshake within {timeout:g} s")
     except OSError as error:

@@ -36,7 +36,7 @@ def _fate(summary: Summary) -> SlowStudy:
 
 
 def test_a_server_that_cuts_them_off_is_acquitted(tmp_path: Path) -> None:
-    done, summary = _run(tmp_path, [*_HEARTBEAT, "--backlog-bytes", str(_BACKLOG), "--features", "40"], rate=150, features=40)
+    done, summary = _run(tmp_path, [*_HEARTBEAT, "--backlog-bytes", str(_BACKLOG)], rate=60)
     study = _fate(summary)
     for reader in study.of("silent"):
         assert reader.cut
@@ -53,7 +53,7 @@ def test_a_server_that_cuts_them_off_is_acquitted(tmp_path: Path) -> None:
 
 def test_a_server_that_cuts_nobody_off_is_convicted(tmp_path: Path) -> None:
     faulty = [*_HEARTBEAT, "--fault", "never-times-out", "--backlog-bytes", "1000000000"]
-    done, summary = _run(tmp_path, faulty, rate=60)
+    done, summary = _run(tmp_path, faulty, rate=40)
     study = _fate(summary)
     assert not any(reader.cut for reader in study.readers)
     silent = summary.benchmark("slow_silent")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from websockets.sync.server import serve
 
 from harness.net.dial import Address
-from harness.net.handshake import Headers, Opened, Refused, open_websocket, raw_handshake, tls_context
+from harness.net.handshake import NOT_SENT, Headers, Opened, Refused, open_websocket, raw_handshake, tls_context
 from tests.net.peers import WAIT, Script, free_port, peer, read_until_end, switching
 
 TOKEN = "abc.d%2Bf%2F0%3D"
@@ -344,3 +344,13 @@ def test_authority_and_origin(url: str, authority: str, origin: str) -> None:
 
 def test_the_repr_of_headers_shows_no_value() -> None:
     assert repr(Headers([("Set-Cookie", f"a={TOKEN}"), ("Date", "x")])) == "Headers(Set-Cookie, Date)"
+
+
+def test_a_request_that_we_could_not_send_in_time_is_not_put_down_to_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = socket.socketpair()
+    monkeypatch.setattr("harness.net.handshake.dial", lambda *_: ours)
+    with theirs:
+        outcome = open_websocket("ws://127.0.0.1:1/", timeout=1e-9)
+    assert isinstance(outcome, Refused)
+    assert (outcome.phase, outcome.problem) == ("timeout", NOT_SENT)
+    assert ours.fileno() < 0, "the socket was left open"

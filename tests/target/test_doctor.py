@@ -39,8 +39,8 @@ def test_nobody_at_home_and_no_session(tmp_path: Path) -> None:
 def test_a_machine_without_room_for_the_contracts_load_is_told_with_the_number_and_the_fix(tmp_path: Path) -> None:
     program = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (600, 600))\n"
-        "from harness.target import doctor, load_profile\n"
-        "found = {each.part: each for each in doctor(load_profile(sys.argv[1], {}))}['this machine']\n"
+        "from pathlib import Path\nfrom harness.target import doctor, load_profile\n"
+        "found = {each.part: each for each in doctor(load_profile(Path(sys.argv[1]), {}))}['this machine']\n"
         "print(found.state, found.detail, found.costs)"
     )
     url = f"http://127.0.0.1:{free_port()}"
