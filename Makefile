@@ -37,8 +37,8 @@ bench-report: $(STAMP) ## how long the report of a run of ten minutes takes
 bench-server: $(STAMP) ## the bundled server's fan-out, CPU and memory
 	@$(BIN)/python -m benchmarks.server $(ARGS)
 
-test: lint type imports ## everything that must hold
-	@$(MAKE) --no-print-directory --jobs 2 unit own
+test: lint imports ## everything that must hold
+	@$(MAKE) --no-print-directory --jobs 3 type unit own
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .
@@ -54,7 +54,7 @@ imports: $(STAMP)
 SOME = { test $$? -eq 5 -a -n "$(ARGS)"; }
 unit: $(STAMP)
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m pytest -m "not (alone or own or long)" -n 5 --dist worksteal --cov --cov-branch --cov-report= $(ARGS) || $(SOME)
+	@$(BIN)/python -m pytest -m "not (alone or own or long)" -n 7 --dist worksteal --cov --cov-branch --cov-report= $(ARGS) || $(SOME)
 	@$(BIN)/python -m pytest -m "alone and not long" --cov --cov-branch --cov-append --cov-report=term:skip-covered $(ARGS) || $(SOME)
 
 own: $(STAMP)
