@@ -54,7 +54,7 @@ imports: $(STAMP)
 SOME = { test $$? -eq 5 -a -n "$(ARGS)"; }
 unit: $(STAMP)
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m pytest -m "not (alone or own or long)" -n 7 --dist worksteal --cov --cov-branch --cov-report= $(ARGS) || $(SOME)
+	@$(BIN)/python -m pytest -m "not (alone or own or long)" -n 5 --dist worksteal --cov --cov-branch --cov-report= $(ARGS) || $(SOME)
 	@$(BIN)/python -m pytest -m "alone and not long" --cov --cov-branch --cov-append --cov-report=term:skip-covered $(ARGS) || $(SOME)
 
 own: $(STAMP)
