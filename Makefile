@@ -4,8 +4,12 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
+# The tests start hundreds of processes: without bytecode beside the sources each would compile all of them anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help install bench faults bench-receivers bench-truth bench-report bench-server test lint type imports unit own long constraints pictures clean
+.PHONY: help install bench faults bench-receivers bench-truth bench-report bench-server test lint type imports unit beside alone own long
+.PHONY: constraints pictures clean
 
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -37,8 +41,9 @@ bench-report: $(STAMP) ## how long the report of a run of ten minutes takes
 bench-server: $(STAMP) ## the bundled server's fan-out, CPU and memory
 	@$(BIN)/python -m benchmarks.server $(ARGS)
 
-test: lint imports ## everything that must hold
-	@$(MAKE) --no-print-directory --jobs 3 type unit own
+test: lint       ## everything that must hold
+	@$(MAKE) --no-print-directory --jobs 4 imports type own beside
+	@$(MAKE) --no-print-directory alone
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .
@@ -50,15 +55,24 @@ type: $(STAMP)
 imports: $(STAMP)
 	@$(BIN)/lint-imports
 
-# With ARGS a pass may have nothing to run, which pytest calls 5. `own` waits most of its time, so it runs beside the rest.
+# With ARGS a pass may have nothing to run, which pytest calls 5. `own` waits most of its time, so it runs beside the rest. The small passes
+# read only the files that speak of their mark.
 SOME = { test $$? -eq 5 -a -n "$(ARGS)"; }
+MARKED = $(or $(ARGS),$$(grep -rlE --include='test_*.py' 'mark\.$(1)\b' tests))
+COVERED = --cov --cov-branch --cov-report=
 unit: $(STAMP)
+	@$(MAKE) --no-print-directory beside
+	@$(MAKE) --no-print-directory alone
+
+beside: $(STAMP)
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m pytest -m "not (alone or own or long)" -n 5 --dist worksteal --cov --cov-branch --cov-report= $(ARGS) || $(SOME)
-	@$(BIN)/python -m pytest -m "alone and not long" --cov --cov-branch --cov-append --cov-report=term:skip-covered $(ARGS) || $(SOME)
+	@$(BIN)/python -m pytest -m "not (alone or own or long)" -n 5 --dist worksteal $(COVERED) $(ARGS) || $(SOME)
+
+alone: $(STAMP)
+	@$(BIN)/python -m pytest -m "alone and not long" $(COVERED)term:skip-covered --cov-append $(call MARKED,alone) || $(SOME)
 
 own: $(STAMP)
-	@$(BIN)/python -m pytest -m own -q --no-header -p no:cacheprovider $(ARGS) || $(SOME)
+	@$(BIN)/python -m pytest -m own -q --no-header -p no:cacheprovider $(call MARKED,own) || $(SOME)
 
 long: $(STAMP)   ## what is repeated until it can be believed: minutes, and no part of `make test`
 	@$(BIN)/python -m pytest -m long -n 2 $(ARGS)
@@ -72,3 +86,4 @@ pictures: $(STAMP) ## take the README's pictures anew, from reports/example
 
 clean:           ## remove what can be made again
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* .import_linter_cache
+	@find . -name __pycache__ -prune -exec rm -rf {} +

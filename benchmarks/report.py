@@ -24,8 +24,9 @@ import orjson
 import psutil
 
 from benchmarks.machine import Load, machine, write_json
-from harness.journal import Journal, RunFolder
+from harness.journal import Journal
 from harness.measure.histogram import Histogram
+from harness.run_folder import RunFolder
 
 __all__ = ["Setting", "Timing", "time_report", "write_run"]
 

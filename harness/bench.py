@@ -20,16 +20,17 @@ from typing import Any
 from harness.bundled import BundledServer, ServerSize
 from harness.config import SHOW, parsed, shown
 from harness.errors import ExitCode, UsageError
-from harness.journal import RunFolder, forget_unbegun, new_run_folder
 from harness.load.settings import check_option
 from harness.load.shape import Option
 from harness.locust_run import LocustRun, scenario_file, scenario_names
+from harness.run_folder import RunFolder, forget_unbegun, new_run_folder
 from harness.terminal import Teller
+from harness.thresholds import read_thresholds
 
 __all__ = ["Described", "bench", "describe"]
 
 _DEFAULT = "broadcast"
-_THRESHOLDS = "thresholds.toml"  # by this name the analysis finds it in the run folder
+_STDOUT = "-"
 _DESCRIBE_SECONDS = 60.0
 _LEAST_USERS = 50
 
@@ -76,11 +77,15 @@ def bench(words: Sequence[str]) -> int:
         check_option(option, given[option.key])
         options["users" if option.name == "viewers" else option.name] = given[option.key]
     options["reports"] = given["reports"]
-    thresholds = _thresholds(given["thresholds"])
+    if given["thresholds"] is not None:
+        read_thresholds(given["thresholds"])  # refused before anything is started
+        options["thresholds"] = given["thresholds"]
+    if given["web"] and given["json"] is not None:
+        raise UsageError("in the web UI each start is a run of its own", "--json", "leave it out: each run's folder has verdicts.json")
+    if given["web"] and given["no_page"]:
+        raise UsageError("the web UI leads to each run's page", "--no-page", "leave one of the two out")
     faults = _faults(shape, given)
     folder = new_run_folder(given["reports"], shape.name.replace("_", "-"), time.time())
-    if thresholds:
-        (folder / _THRESHOLDS).write_text(thresholds, "utf-8")
     run = LocustRun(
         file,
         folder,
@@ -88,6 +93,8 @@ def bench(words: Sequence[str]) -> int:
         processes=given["processes"],
         web_port=given["web_port"] if given["web"] else None,
         quiet=given["quiet"],
+        page=not given["no_page"],
+        silent=str(given["json"]) == _STDOUT,
     )
     try:
         code = _execute(run, shape, given, folder, faults)
@@ -97,8 +104,16 @@ def bench(words: Sequence[str]) -> int:
     if given["web"] or code in (ExitCode.USAGE, ExitCode.UNREACHABLE):  # in the web UI each start makes a folder of its own
         forget_unbegun(folder)
     if given["json"] is not None and RunFolder(folder).verdicts.is_file():
-        given["json"].write_bytes(RunFolder(folder).verdicts.read_bytes())
+        _hand_out(RunFolder(folder).verdicts.read_bytes(), given["json"])
     return code
+
+
+def _hand_out(verdicts: bytes, to: Path) -> None:
+    if str(to) != _STDOUT:
+        to.write_bytes(verdicts)
+        return
+    sys.stdout.write(verdicts.decode())
+    sys.stdout.flush()
 
 
 def _execute(run: LocustRun, shape: Described, given: dict[str, Any], folder: Path, faults: Sequence[str]) -> int:
@@ -123,16 +138,6 @@ def _faults(shape: Described, given: dict[str, Any]) -> tuple[str, ...]:
     from harness.faults.known import known_faults  # it asks the server, which takes half a second
 
     return tuple(each.name for each in known_faults().chosen(names, ()))
-
-
-def _thresholds(path: Path | None) -> str:
-    """The text of a file of thresholds that can be read; empty without one."""
-    if path is None:
-        return ""
-    from harness.analysis.thresholds import read_thresholds  # pandas takes a second to load
-
-    read_thresholds(path)
-    return path.read_text("utf-8")
 
 
 def _size(shape: Described, given: dict[str, Any]) -> ServerSize:
@@ -191,7 +196,10 @@ def _parser(name: str, shape: Described) -> argparse.ArgumentParser:
     fault = "break the bundled server on purpose, and see it caught: names of `faults --list`, separated by commas"
     parser.add_argument("--fault", default="", metavar="NAME", help=fault)
     parser.add_argument("--quiet", action="store_true", help="no progress lines: the verdict and what went wrong")
-    parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the verdicts as JSON there, besides the run folder")
+    no_page = "judge the run and draw no page, which spares repeats for `compare` some seconds each; `report` draws it later"
+    parser.add_argument("--no-page", action="store_true", help=no_page)
+    out = "write the verdicts as JSON there too; - prints them on standard output and everything else on standard error"
+    parser.add_argument("--json", type=Path, default=None, metavar="FILE", help=out)
     parser.add_argument("--thresholds", type=Path, default=None, metavar="FILE", help="judge by these lines too (see `thresholds`)")
     reports = Path(os.environ.get("ROADMAP_REPORTS", "reports"))
     parser.add_argument("--reports", type=Path, default=reports, metavar="DIR", help=f"where run folders are made (default: {reports})")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import IO, Any
 
-__all__ = ["forward_signals", "start_child"]
+__all__ = ["end_with_parent", "forward_signals", "start_child"]
 
 _PR_SET_PDEATHSIG = 1
 
@@ -29,11 +29,12 @@ def start_child(
         stderr=None if output is None else subprocess.STDOUT,
         env=environment,
         start_new_session=True,
-        preexec_fn=_end_with_parent(),
+        preexec_fn=end_with_parent(),
     )
 
 
-def _end_with_parent() -> Callable[[], None] | None:
+def end_with_parent() -> Callable[[], None] | None:
+    """What a child must do before it begins, to get SIGTERM when the thread that starts it ends; None where that cannot be had."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl  # looked up before the fork: the child must not load anything

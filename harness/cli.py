@@ -15,11 +15,12 @@ from harness.config import Configured
 from harness.conformance import cli as gate
 from harness.errors import ExitCode, HarnessError, UsageError
 from harness.faults.cli import faults
-from harness.journal import RunFolder, find_run, is_run_name
 from harness.locust_run import scenario_names
+from harness.run_folder import RunFolder, find_run, is_run_name
 from harness.target import Finding, load_target, write_profile
 from harness.target import doctor as examine
 from harness.terminal import painted, working
+from harness.thresholds import contract_thresholds
 from schemas import load_contract
 
 __all__ = ["app", "main"]
@@ -97,6 +98,7 @@ def report(
     run: Annotated[str, typer.Argument(help='a run\'s folder or name, or "latest"', autocompletion=_runs)] = "latest",
     reports: Annotated[Path, typer.Option(envvar="ROADMAP_REPORTS", help="where run folders lie")] = Path("reports"),
     index: Annotated[bool, typer.Option("--index", help="only write the page over all runs, with their trends")] = False,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="draw the run's page; without it the verdicts are enough")] = True,
     json_: Annotated[str, typer.Option("--json", help="write the verdicts as JSON there too; - prints them in place of the text")] = "",
 ) -> None:
     """Judge a run folder again, of a load run or of the gate, write its page, and print the verdict.
@@ -112,13 +114,14 @@ def report(
         return
     folder = find_run(run, reports)
     with working(f"judging {folder.name} from {RunFolder(folder).journal.stat().st_size / 1e6:.1f} MB of evidence"):
-        made = rebuild(folder)
-        shelve(folder)
+        made = rebuild(folder, page=page)
+        if page:
+            shelve(folder)
     if json_ == "-":
         typer.echo(made.plain(), nl=False)
     else:
         typer.echo(painted(made.text), nl=False)
-        typer.echo(f"\nreport: {made.page}")
+        typer.echo(f"\nreport: {made.page or f'roadmap-harness report {folder} draws it'}")
     if json_ not in ("", "-"):
         Path(json_).write_text(made.plain(), "utf-8")
     raise typer.Exit(made.exit_code)
@@ -170,8 +173,6 @@ def thresholds() -> None:
 
     Example: roadmap-harness thresholds > gate.toml
     """
-    from harness.analysis.thresholds import contract_thresholds
-
     typer.echo(contract_thresholds(load_contract().benchmark), nl=False)
 
 

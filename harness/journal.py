@@ -1,4 +1,4 @@
-"""The run folder and its journal: one JSON object a line, the only thing that analysis, gate and report read.
+"""The journal of a run: one JSON object a line, the only thing that analysis, gate and report read.
 
 A record is kept whole or not at all: each is one write to the end of the file, a half-written one is cut off again (or,
 after a crash, passed over by the reader), and once something was lost nothing more is written, so a journal never has a
@@ -10,13 +10,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
-import secrets
-import shutil
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,117 +20,14 @@ from typing import Any, Self
 import orjson
 
 from harness.errors import EvidenceLost, JournalFull, RunInvalid, UsageError
+from harness.run_folder import RunFolder
 
-__all__ = [
-    "FORMAT",
-    "Journal",
-    "JournalData",
-    "RunFolder",
-    "find_run",
-    "forget_unbegun",
-    "is_run_name",
-    "new_run_folder",
-    "read_journal",
-    "write_whole",
-]
+__all__ = ["FORMAT", "Journal", "JournalData", "read_journal"]
 
 FORMAT = 1
 """The journal format that this version writes, and the newest that it reads."""
 
 _SYNC_EVERY = 1.0
-_SCENARIO = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_RUN = re.compile(r"(?P<started>\d{8}T\d{6}Z)-[a-z0-9-]+-[0-9a-f]{4}")
-
-
-@dataclass(frozen=True, slots=True)
-class RunFolder:
-    """Where each thing of a run lies. `path` is the folder; nothing here touches the disk."""
-
-    path: Path
-
-    @property
-    def journal(self) -> Path:
-        return self.path / "journal.jsonl"
-
-    @property
-    def verdicts(self) -> Path:
-        return self.path / "verdicts.json"
-
-    @property
-    def report(self) -> Path:
-        return self.path / "index.html"
-
-    @property
-    def server_log(self) -> Path:
-        return self.path / "server.log"
-
-
-def new_run_folder(reports: Path, scenario: str, now: float) -> Path:
-    """Make the folder of a new run: `<UTC time>-<scenario>-<4 hex digits>`, which sorts by start and is never reused.
-
-    now: seconds since the epoch. Raises UsageError when the scenario's name or the reports folder will not do.
-    """
-    if not _SCENARIO.fullmatch(scenario):
-        what = f"the scenario name {scenario!r} cannot be part of a folder's name"
-        raise UsageError(what, "run folder", "use small letters, digits and single dashes between them")
-    started = datetime.fromtimestamp(int(now), UTC).strftime("%Y%m%dT%H%M%SZ")
-    while True:
-        folder = reports / f"{started}-{scenario}-{secrets.token_hex(2)}"
-        try:
-            reports.mkdir(parents=True, exist_ok=True)
-            folder.mkdir()
-        except FileExistsError:
-            if not reports.is_dir():
-                raise UsageError("it is a file", str(reports), "name a folder for the reports") from None
-        except OSError as error:
-            do = "name a folder for the reports that can be written to, on a disk with room"
-            raise UsageError(f"no run folder can be made here ({error.strerror})", str(reports), do) from error
-        else:
-            return folder
-
-
-def forget_unbegun(folder: Path) -> None:
-    """Remove the folder of a run that was refused before there was any evidence; one with a journal is left alone."""
-    if not RunFolder(folder).journal.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def find_run(name: str, reports: Path) -> Path:
-    """The folder of a run: "latest" (by name, of those in `reports`), a run's name, or a path to it or to its journal.
-
-    Raises UsageError when there is no such run.
-    """
-    if name == "latest":
-        runs = [folder for folder in reports.iterdir() if _is_run(folder)] if reports.is_dir() else []
-        if not runs:
-            raise UsageError("there is no run yet", str(reports), "make one, or name the folder of a run")
-        return max(runs, key=_started)
-    for path in (Path(name), reports / name):
-        folder = path.parent if path.name == RunFolder(path).journal.name else path
-        if RunFolder(folder).journal.is_file():
-            return folder
-    raise UsageError("there is no journal of a run here", name, 'name the folder of a run, or say "latest"')
-
-
-def is_run_name(name: str) -> bool:
-    """Whether a folder of this name is one that `new_run_folder` made."""
-    return _RUN.fullmatch(name) is not None
-
-
-def _is_run(folder: Path) -> bool:
-    return is_run_name(folder.name) and RunFolder(folder).journal.is_file()
-
-
-def _started(folder: Path) -> tuple[str, int]:
-    # Two runs of one second sort by their names' random ends; the later journal decides instead.
-    return folder.name.partition("-")[0], RunFolder(folder).journal.stat().st_mtime_ns
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: whoever reads it meanwhile sees the old one. Raises OSError."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(data)
-    draft.replace(path)
 
 
 class Journal:

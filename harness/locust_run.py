@@ -11,10 +11,14 @@ from importlib import resources
 from pathlib import Path
 
 from harness.child import forward_signals, start_child
+from harness.config import environment_name
 from harness.errors import RunInvalid, UsageError
 from harness.terminal import QUIET
 
-__all__ = ["LocustRun", "free_port", "scenario_file", "scenario_names"]
+__all__ = ["PAGE", "LocustRun", "free_port", "scenario_file", "scenario_names"]
+
+PAGE = environment_name("report", "page")
+"""The variable by which a run is told whether to draw its page: an option of `report`, which each run calls at its end."""
 
 
 def _folder() -> Path:
@@ -42,14 +46,17 @@ def free_port() -> str:
 
 class LocustRun:
     """One run of a locustfile. `options` are long options without their dashes; `web_port` opens the web UI instead of starting; `quiet`:
-    nothing is said of what passes.
+    nothing is said of what passes; `silent`: nothing goes to standard output, what would goes to standard error; without
+    `page` the run is judged and nothing is drawn.
     """
 
     def __init__(
-        self, file: Path, folder: Path, options: Mapping[str, object], *, processes: int, web_port: int | None, quiet: bool = False
-    ) -> None:
+        self, file: Path, folder: Path, options: Mapping[str, object], *, processes: int, web_port: int | None,
+        quiet: bool = False, silent: bool = False, page: bool = True,
+    ) -> None:  # fmt: skip
         self._file, self._folder, self._options, self._processes, self._web_port = file, folder, options, processes, web_port
-        self._environment = {QUIET: "1"} if quiet else {}
+        self._environment = {**({QUIET: "1"} if quiet else {}), **({} if page else {PAGE: "no"})}
+        self._silent = silent
 
     def _command(self) -> list[str]:
         words = [sys.executable, "-m", "locust", "-f", str(self._file), "--loglevel", "WARNING"]
@@ -68,7 +75,8 @@ class LocustRun:
 
         Raises RunInvalid when Locust was killed: it cannot tell then what it saw, but the journal can.
         """
-        process = start_child(self._command(), environment={**os.environ, "ROADMAP_TARGET": target, **self._environment})
+        environment = {**os.environ, "ROADMAP_TARGET": target, **self._environment}
+        process = start_child(self._command(), output=sys.stderr.buffer if self._silent else None, environment=environment)
         restore = forward_signals(process)
         try:
             code = process.wait()

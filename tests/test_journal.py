@@ -20,7 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import JournalFull, RunInvalid, UsageError
-from harness.journal import FORMAT, Journal, RunFolder, find_run, new_run_folder, read_journal
+from harness.journal import FORMAT, Journal, read_journal
+from harness.run_folder import RunFolder, find_run, new_run_folder
 
 HEADER: dict[str, Any] = {"kind": "header", "format": FORMAT, "run": "r", "scenario": "s", "started": 1.0}
 FOOTER: dict[str, Any] = {"kind": "footer", "ended": 2.0, "reason": "completed", "totals": {}}

@@ -97,7 +97,7 @@ def run_scenario(folder: Path, name: str, ready: Path, options: dict[str, object
     """Run a scenario against the server of `ready`; returns its run folder. Raises RuntimeError when there is nothing in it."""
     place = folder / "run"
     place.mkdir()
-    locust = LocustRun(scenario_file(name), place, {**options, "reports": folder}, processes=processes, web_port=None)
+    locust = LocustRun(scenario_file(name), place, {**options, "reports": folder}, processes=processes, web_port=None, page=False)
     log = folder / "locust.log"
     with quiet(log):
         locust.execute(str(ready))

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from harness.analysis.reconnect.summary import StudyAssessment, StudySummary, analyse_study, assess_study
 from harness.analysis.summary import Assessment, Summary, analyse, assess
-from harness.journal import RunFolder, read_journal, write_whole
+from harness.journal import read_journal
+from harness.run_folder import RunFolder, write_whole
 
 __all__ = ["analyse_run", "assess_run", "keep_verdicts"]
 

@@ -6,24 +6,15 @@ A name is a family and a figure, such as latency.p99. A figure that the run does
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.analysis.latency import Quantiles
+from harness.thresholds import Metric
 
 if TYPE_CHECKING:
     from harness.analysis.summary import Summary
 
 __all__ = ["Metric", "metrics_of"]
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One figure: in "s", "bytes", "count", "ratio" or "per second", with the number of samples behind it."""
-
-    value: float | None
-    unit: str
-    samples: int
 
 
 def metrics_of(summary: Summary) -> Mapping[str, Metric]:

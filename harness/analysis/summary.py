@@ -20,10 +20,10 @@ from harness.analysis.memory import Memory, memory_figures
 from harness.analysis.metrics import metrics_of
 from harness.analysis.run import Parameters, Run, load_run
 from harness.analysis.studies import study_of
-from harness.analysis.thresholds import FILE, read_thresholds, set_aside
 from harness.analysis.throughput import Throughput, throughput_figures
 from harness.analysis.validity import Evidence, Fitness, Reason, reasons_against
-from harness.journal import RunFolder, write_whole
+from harness.run_folder import RunFolder, write_whole
+from harness.thresholds import set_aside, thresholds_in
 from harness.verdict import Benchmark, Overall, Validity, Verdict, exit_code, overall
 from schemas import load_contract
 
@@ -135,9 +135,8 @@ def assess(folder: Path) -> Assessment:
 def _concluded(summary: Summary, folder: Path) -> Summary:
     """The same with its verdict: by the thresholds that lie in the folder, and by the contract unless they say otherwise."""
     benchmarks = summary.benchmarks
-    file = folder / FILE
-    if file.is_file():
-        thresholds = read_thresholds(file)
+    thresholds = thresholds_in(folder)
+    if thresholds is not None:
         own = thresholds.judge(metrics_of(summary))
         benchmarks = (*own, *(benchmarks if thresholds.contract else map(set_aside, benchmarks)))
     if summary.reasons:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from harness.faults.matrix import Judged, Matrix, Row
-from schemas import load_clauses
+from schemas import load_clauses, load_sections
 
 __all__ = ["VERSION", "document", "markdown"]
 
 VERSION = 1
+_FEW = 6  # that a table cell can name
 
 
 def document(matrix: Matrix, started: float) -> dict[str, Any]:
@@ -78,16 +80,32 @@ def _lines(matrix: Matrix, started: float) -> Iterator[str]:
         yield "## Not right\n"
         yield from (f"- `{each.fault.name}`: {_cell(each.told)}" for each in matrix.wrong)
         yield ""
-    yield "## The faults\n"
+    faulted = {each.fault.clause for each in matrix.rows}
+    yield f"{len(matrix.rows)} faults of {len(faulted)} clauses ({', '.join(_levels(faulted, load_clauses()))}). Where many clauses break"
+    yield "with a fault, the table counts them by section; each by name, with what was seen of it, is in faults.html and faults.json.\n"
+    for key, section in load_sections().items():
+        rows = [each for each in matrix.rows if load_clauses()[each.fault.clause].section.key == key]
+        if rows:
+            yield f"## {key}: {section.title}\n"
+            yield from _table(rows)
+            yield ""
+
+
+def _table(rows: list[Judged]) -> Iterator[str]:
     yield "| fault | what it does | its clause | verdict | what breaks with it |"
     yield "| --- | --- | --- | --- | --- |"
-    for each in matrix.rows:
-        also = "; ".join(f"{', '.join(clauses)}: {_cell(why) or '**unexplained**'}" for why, clauses in each.reasons)
+    for each in rows:
+        also = "; ".join(f"{_named(clauses)}: {_cell(why) or '**unexplained**'}" for why, clauses in each.reasons)
         yield f"| `{each.fault.name}` | {_cell(each.fault.summary)} | {each.fault.clause} | {each.own.verdict or 'none'} | {also} |"
-    yield ""
-    faulted = {each.fault.clause for each in matrix.rows}
-    level = load_clauses()
-    yield f"{len(matrix.rows)} faults of {len(faulted)} clauses ({', '.join(_levels(faulted, level))})."
+
+
+def _named(clauses: tuple[str, ...]) -> str:
+    """By name while they are few, else how many of which sections."""
+    if len(clauses) <= _FEW:
+        return ", ".join(clauses)
+    counts = Counter(load_clauses()[id_].section.key for id_ in clauses)
+    where = ", ".join(f"{key} {count}" for key, count in counts.items()) if len(counts) <= _FEW else f"in {len(counts)} sections"
+    return f"{len(clauses)} clauses ({where})"
 
 
 def _levels(faulted: set[str], clauses: Any) -> Iterator[str]:

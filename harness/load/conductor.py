@@ -20,7 +20,7 @@ from gevent import get_hub, monkey
 from gevent.lock import RLock
 
 from harness.errors import HarnessError, JournalFull
-from harness.journal import Journal, RunFolder
+from harness.journal import Journal
 from harness.load.facts import header
 from harness.load.messages import ACT, FINISH, PLAN, SAVED
 from harness.load.prepare import Prepared, target_answers
@@ -29,6 +29,7 @@ from harness.load.shape import Shape
 from harness.measure.clock import ClockWatch, read_clocks
 from harness.measure.plan import Plan
 from harness.measure.resources import ProcessProbe, ResourceProbe, Sample
+from harness.run_folder import RunFolder
 from harness.target import Target
 from harness.terminal import Teller
 

@@ -23,6 +23,7 @@ from harness.load.shape import Shape
 from harness.load.station import OwnLimit, PlanStart, Station, Timing
 from harness.load.stats import feed
 from harness.measure.limits import raise_descriptors
+from harness.measure.pauses import Pauses
 from harness.measure.plan import VotePlan
 from harness.target import Target, load_target
 from schemas import load_contract
@@ -58,6 +59,7 @@ class Member:
         self._saved = Event()
         self._finished = False
         self._loop: Any = None
+        self._pauses = Pauses()
 
     # -- life
 
@@ -77,6 +79,7 @@ class Member:
         except HarnessError as error:
             self.problem(str(error), error.exit_code)
             return
+        self._pauses.watch()
         self._loop = gevent.spawn(self._report_each_second)
 
     def begin(self, data: dict[str, Any]) -> None:
@@ -119,6 +122,7 @@ class Member:
         except Exception as error:
             _LOG.exception("this process could not hand over all of its evidence")
             self.problem(f"evidence is missing ({type(error).__name__}: {error})", ExitCode.INVALID)
+        self._pauses.ignore()
         self._push_stats()
         self.runner.send_message(FLUSHED, {"worker": self.worker, "totals": totals})
         self.over.set()
@@ -178,7 +182,10 @@ class Member:
         if station is None:
             return
         feed(self.runner.stats, station.tick(final=final))
+        pause = self._pauses.take()
         records = station.evidence.take()
+        if pause is not None:
+            records.append({**pause.record(), "worker": self.worker})
         if caster is not None:
             records += caster.take_records()
         status = {

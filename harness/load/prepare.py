@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, UsageError
-from harness.journal import new_run_folder
 from harness.load.settings import Settings
 from harness.load.shape import Shape
 from harness.measure.limits import Demand, preflight, raise_descriptors
 from harness.measure.plan import Plan, StairPlan, VotePlan
+from harness.run_folder import new_run_folder
 from harness.target import HookCaller, Session, Target, load_target, machine_toward, reach
+from harness.thresholds import keep_thresholds, read_thresholds
 
 __all__ = ["Prepared", "clear_votes", "features_of", "needs", "prepare", "target_answers", "voters_of", "votes_planned"]
 
@@ -44,6 +45,8 @@ def prepare(shape: Shape, settings: Settings, processes: int, here: int) -> Prep
     processes: how many carry the load; here: how many of them do it on this machine.
     """
     target = load_target(settings.target)
+    if settings.thresholds is not None:
+        read_thresholds(settings.thresholds)
     if shape.casts:
         needs(settings, target, "list", "vote", "unvote")
     hints = _check_machine(settings, target, processes, here)
@@ -52,6 +55,8 @@ def prepare(shape: Shape, settings: Settings, processes: int, here: int) -> Prep
     if shape.casts:
         plan = shape.plan.make(settings, target) if shape.plan else votes_planned(settings, target, merges=shape.merges)
     folder = settings.folder or new_run_folder(settings.reports, settings.scenario.replace("_", "-"), time.time())
+    if settings.thresholds is not None:
+        keep_thresholds(settings.thresholds, folder)
     return Prepared(folder, target, plan, target.readings.get("exclusion", "session"), tuple(hints))
 
 

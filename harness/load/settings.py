@@ -11,7 +11,7 @@ from typing import Any
 from harness.errors import UsageError
 from harness.load.shape import CASTING, COMMON, Option, Shape, Value
 
-__all__ = ["Settings", "add_arguments", "check_option"]
+__all__ = ["Settings", "add_arguments", "add_places", "check_option"]
 
 _LOCUSTS_OWN = ("viewers", "spawn-rate")  # Locust has these two itself, the first as --users
 
@@ -20,7 +20,8 @@ _LOCUSTS_OWN = ("viewers", "spawn-rate")  # Locust has these two itself, the fir
 class Settings:
     """One run. rate: casts per second; durations in seconds; viewers: sockets of all workers together.
 
-    A scenario that casts nothing has a rate and durations of 0. `own` are the scenario's own options, by name with underscores.
+    A scenario that casts nothing has a rate and durations of 0. `own` are the scenario's own options, by name with underscores;
+    `thresholds`: a file by which the run is judged too.
     """
 
     scenario: str
@@ -37,6 +38,7 @@ class Settings:
     reports: Path
     folder: Path | None
     own: Mapping[str, Value] = field(default_factory=dict)
+    thresholds: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.target:
@@ -60,10 +62,14 @@ class Settings:
             given.setdefault(option.key, type(option.default)(getattr(options, option.key, option.default)))
             check_option(option, given[option.key])
         shared = {option.key: given.pop(option.key, 0) for option in (*COMMON, *CASTING)}
-        folder = Path(options.run_folder) if options.run_folder else None
         return cls(
-            scenario=shape.name, target=options.target or "", reports=Path(options.reports), folder=folder, own=given, **shared
+            scenario=shape.name, target=options.target or "", reports=Path(options.reports), folder=_path(options.run_folder),
+            own=given, thresholds=_path(options.thresholds), **shared,
         )  # fmt: skip
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None
 
 
 def check_option(option: Option, value: Value) -> None:
@@ -74,6 +80,14 @@ def check_option(option: Option, value: Value) -> None:
     raise UsageError(f"{option.name} is {value}", f"--{option.name}", do)
 
 
+def add_places(parser: Any) -> None:
+    """The files and folders that every scenario can be told."""
+    thresholds = "a file of lines to judge by too; `roadmap-harness thresholds` prints one to begin with"
+    parser.add_argument("--thresholds", default=os.environ.get("ROADMAP_THRESHOLDS", ""), help=thresholds)
+    parser.add_argument("--reports", default=os.environ.get("ROADMAP_REPORTS", "reports"), help="where run folders are made")
+    parser.add_argument("--run-folder", default="", include_in_web_ui=False, help="an existing folder for this run, without a journal")
+
+
 def add_arguments(parser: Any, shape: Shape) -> None:
     """The scenario's options; Locust shows them as fields of its start form too."""
     # Locust takes its own keywords (include_in_web_ui) on the parser only, not on a group.
@@ -82,7 +96,6 @@ def add_arguments(parser: Any, shape: Shape) -> None:
         if option.name in _LOCUSTS_OWN:
             continue
         parser.add_argument(f"--{option.name}", type=type(option.default), default=option.default, help=option.help)
-    parser.add_argument("--reports", default=os.environ.get("ROADMAP_REPORTS", "reports"), help="where run folders are made")
-    parser.add_argument("--run-folder", default="", include_in_web_ui=False, help="an existing folder for this run, without a journal")
+    add_places(parser)
     viewers, spawn_rate = (option.default for option in shape.all_options()[: len(_LOCUSTS_OWN)])
     parser.set_defaults(num_users=viewers, spawn_rate=spawn_rate)

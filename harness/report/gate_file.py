@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import EvidenceLost, HarnessError, RunInvalid, UsageError
-from harness.journal import RunFolder, read_journal
+from harness.journal import read_journal
+from harness.run_folder import RunFolder
 from harness.verdict import Verdict
 
 __all__ = ["FILE", "GATE_SCENARIO", "Check", "Clause", "Frame", "Gate", "Known", "Reading", "is_cut_short", "read_gate"]

@@ -31,6 +31,7 @@ __all__ = ["load_body", "load_head", "load_troubles"]
 _FIRST = (Verdict.FAIL, Verdict.WARN, Verdict.INCONCLUSIVE, Verdict.INFO, Verdict.NOT_TESTABLE, Verdict.PASS)
 _EVENTS = 300
 _NAMED = 3
+_EVENT_TITLES = {"gc": "GC: the generator's own, in which it reads nothing"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +192,14 @@ def _gauges(assessment: Assessment) -> list[Gauge]:
 
 
 def _told(event: Event, started: float) -> Told:
-    detail = ", ".join(f"{key} {_moment(value, started)}" for key, value in event.detail.items())
-    return Told(f"{event.t - started:+.1f} s", event.name.replace("_", " "), detail)
+    detail = ", ".join(_said(key, value, started) for key, value in event.detail.items())
+    return Told(f"{event.t - started:+.1f} s", _EVENT_TITLES.get(event.name, event.name.replace("_", " ")), detail)
+
+
+def _said(key: str, value: object, started: float) -> str:
+    if key in ("text", "reason"):
+        return str(value)
+    return f"{key} {words.time(value) if key == 'pause' and isinstance(value, float) else _moment(value, started)}"
 
 
 def _moment(value: object, started: float) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from harness.errors import UsageError
-from harness.journal import RunFolder, read_journal, write_whole
+from harness.journal import read_journal
 from harness.report.gate_cards import gate_troubles
 from harness.report.gate_file import GATE_SCENARIO, Gate, read_gate
 from harness.report.gate_head import gate_head
@@ -21,6 +21,7 @@ from harness.report.gate_part import gate_body
 from harness.report.gate_words import ROOMY
 from harness.report.head import Head, joined
 from harness.report.shell import style, template
+from harness.run_folder import RunFolder, write_whole
 
 if TYPE_CHECKING:
     from harness.analysis.reconnect.summary import StudyAssessment

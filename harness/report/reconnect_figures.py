@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
@@ -17,7 +18,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from harness.analysis.reconnect.figures import SHARES, CellFigures, share_over_time
 from harness.analysis.reconnect.rows import TITLES
 from harness.report import words
-from harness.report.figures.drawing import SMALL, WIDE, Drawing, drawn, plain
+from harness.report.figures.drawing import SMALL, WIDE, Drawing, drawn, plain, worst
 from harness.report.svg import GRID, INK, LIMIT, MUTED, ONE, THREE, TWO, plain_axes
 
 __all__ = ["comeback", "group_name", "rate"]
@@ -63,6 +64,7 @@ def comeback(cells: Sequence[CellFigures], latest: float) -> Drawing | None:
         _share(back, cell, end, latest)
         _herd(herd, cell, edges, most)
         _queue(queue, cell, deepest)
+        _marks(back, herd, cell)
         back.annotate(TITLES.get(cell.cell.model, cell.cell.model), (0.0, 1.0), xycoords="axes fraction", xytext=(0, 31),
                       textcoords="offset points", color=INK, fontsize=11.5, fontweight="bold")  # fmt: skip
         back.annotate(_fate(cell), (0.0, 1.0), xycoords="axes fraction", xytext=(0, 17), textcoords="offset points",
@@ -164,6 +166,24 @@ def _queue(axes: Axes, cell: CellFigures, deepest: int) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
+def _marks(back: Axes, herd: Axes, cell: CellFigures) -> None:
+    """What happened besides: the generator's own pauses, and clients that fetched the state anew."""
+    asked, pauses = cell.cell.resyncs["t"].to_numpy(dtype=float), cell.cell.pauses
+    for at, _ in pauses:
+        for axes in (back, herd):
+            axes.axvline(at, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
+    if pauses:
+        text = "GC" if len(pauses) == 1 else f"GC ×{len(pauses)}"
+        back.annotate(text, (pauses[0][0], 0.45), xycoords=("data", "axes fraction"), xytext=(2, 0), textcoords="offset points",
+                      color=MUTED, fontsize=SMALL - 0.5)  # fmt: skip
+    if len(asked):
+        back.plot(asked, np.full(len(asked), 5.0), linestyle="none", marker="|", markersize=6, color=INK, markeredgewidth=1.0)
+        right = asked.mean() > 0.5 * back.get_xlim()[1]
+        last = asked.max() if right else asked.min()
+        back.annotate(f"state fetched anew ×{len(asked)}", (last, 5.0), xytext=(0, 6), textcoords="offset points", color=INK,
+                      fontsize=SMALL - 0.5, ha="right" if right else "left", va="bottom")  # fmt: skip
+
+
 def _round_width(about: float) -> float:
     """1, 2 or 5 times a power of ten, at least `about`."""
     power = 10.0 ** math.floor(math.log10(about))
@@ -198,6 +218,9 @@ _COLUMNS = (
     "of them by own rule",
     "server cores",
     "accept queue",
+    "state fetched anew",
+    "slowest of these",
+    "GC pauses of the generator",
 )
 
 
@@ -214,9 +237,26 @@ def _row(cell: CellFigures) -> tuple[str, ...]:
         words.count(min(cell.given_up, cell.foretold_given_up)),
         words.MISSING if cell.cpu is None else f"{cell.cpu:.2f}",
         words.count(cell.queue),
+        words.count(len(cell.cell.resyncs)),
+        words.time(worst(cell.cell.resyncs["seconds"])),
+        words.count(len(cell.cell.pauses)),
     )
 
 
 def _says(cells: Sequence[CellFigures]) -> str:
     text = "; ".join(f"{TITLES.get(cell.cell.model, cell.cell.model)}: {_fate(cell)}" for cell in cells)
-    return f"{text[:1].upper()}{text[1:]}."
+    return f"{text[:1].upper()}{text[1:]}.{_also(cells)}"
+
+
+def _also(cells: Sequence[CellFigures]) -> str:
+    """The marks in sentences."""
+    resyncs = pd.concat([cell.cell.resyncs for cell in cells])
+    pauses = [pause for cell in cells for _, pause in cell.cell.pauses]
+    text = ""
+    if len(resyncs):
+        failed = int((resyncs["ok"] == 0.0).sum())
+        text = f" {words.count(len(resyncs))} clients fetched the state anew when they were back, the slowest in "
+        text += f"{words.time(worst(resyncs['seconds']))}{f'; {words.count(failed)} of them in vain' if failed else ''}."
+    if pauses:
+        text += f" The generator's own GC stopped it {words.count(len(pauses))} times, for {words.time(max(pauses))} at most."
+    return text

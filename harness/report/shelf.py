@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.journal import RunFolder, is_run_name
 from harness.report.gate_file import FILE
 from harness.report.gate_words import verdict_word
+from harness.run_folder import RunFolder, is_run_name
 from harness.verdict import Overall
 
 __all__ = ["Group", "Run", "Shown", "groups", "read_shelf"]

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.journal import Journal, RunFolder
+from harness.journal import Journal
 from harness.measure.histogram import Histogram
+from harness.run_folder import RunFolder
 
 __all__ = ["T0", "Recipe", "Record", "events", "good", "of", "second_at", "tear", "without", "write"]
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from harness.analysis.metrics import Metric, metrics_of
 from harness.analysis.summary import Summary, assess
-from harness.analysis.thresholds import FILE, Threshold, contract_thresholds, read_thresholds
 from harness.errors import UsageError
+from harness.thresholds import FILE, Threshold, contract_thresholds, read_thresholds
 from harness.verdict import Overall, Verdict
 from schemas import load_contract
 from tests.analysis.builder import Record, of, write

@@ -1,4 +1,7 @@
-"""Starting the real thing: the bundled server, Locust with a scenario, and reading what the run left behind."""
+"""Starting the real thing: the bundled server, Locust with a scenario, and reading what the run left behind.
+
+A run's page takes seconds to draw, so it is drawn where a test looks at it (`page=True`) and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from typing import Any
 import orjson
 
 from harness.bundled import BundledServer, ServerSize
-from harness.locust_run import free_port, scenario_file
+from harness.locust_run import PAGE, free_port, scenario_file
 
 PATIENCE = 90.0
 MACHINE_REASONS = {"slip", "lag", "host_cpu", "stall", "casts_missed", "votes_refused", "own_error"}
@@ -26,7 +29,7 @@ VIEWERS, VOTERS, FEATURES, RATE, WARMUP, DURATION = 30, 5, 20, 20, 1, 3
 CASTS = RATE * (WARMUP + DURATION)
 OWED = CASTS * (VIEWERS - 1)  # every viewer but the one who holds the voter's own session
 
-_SHAPE = {
+SHAPE = {
     "users": VIEWERS,
     "spawn-rate": 100,
     "rate": RATE,
@@ -36,6 +39,7 @@ _SHAPE = {
     "voters": VOTERS,
     "drain": 5,
 }
+"""A casting run of seconds, by Locust's names of its options."""
 
 
 @contextmanager
@@ -68,6 +72,12 @@ class Outcome:
         (footer,) = self.of("footer")
         return footer
 
+    def page(self) -> str:
+        """The run's page; where it was not drawn, the run's own output is the message."""
+        assert self.folder is not None, self.output
+        assert (self.folder / "index.html").is_file(), self.output
+        return (self.folder / "index.html").read_text("utf-8")
+
     def verdicts(self) -> dict[str, Any]:
         assert self.folder is not None
         found: dict[str, Any] = json.loads((self.folder / "verdicts.json").read_text())
@@ -80,7 +90,7 @@ def locust_command(
     """`shape`: with the options of a small casting run, which `changes` overrides."""
     locustfile = str(file or scenario_file("broadcast"))
     words = [sys.executable, "-m", "locust", "-f", locustfile, "--target", str(target), "--reports", str(reports)]
-    for name, value in {**(_SHAPE if shape else {}), **{key.replace("_", "-"): value for key, value in changes.items()}}.items():
+    for name, value in {**(SHAPE if shape else {}), **{key.replace("_", "-"): value for key, value in changes.items()}}.items():
         words += [f"--{name}", str(value)]
     return [*words, *(["--headless", "--only-summary"] if headless else []), *more]
 
@@ -92,7 +102,12 @@ def processes_of(number: int) -> list[str]:
 
 
 def start(
-    command: list[str], log: Path, before: Callable[[], None] | None = None, environment: Mapping[str, str] | None = None
+    command: list[str],
+    log: Path,
+    before: Callable[[], None] | None = None,
+    environment: Mapping[str, str] | None = None,
+    *,
+    page: bool = False,
 ) -> subprocess.Popen[bytes]:
     """In a process group of its own, so that a test can interrupt it as a terminal would."""
     with log.open("wb") as output:
@@ -103,7 +118,7 @@ def start(
             stderr=subprocess.STDOUT,
             start_new_session=True,
             preexec_fn=before,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", PAGE: "yes" if page else "no", **(environment or {})},
         )
 
 
@@ -129,11 +144,12 @@ def run(
     *more: str,
     before: Callable[[], None] | None = None,
     environment: Mapping[str, str] | None = None,
+    page: bool = False,
     **changes: Any,
 ) -> Outcome:
     """A headless run from start to end."""
     reports, log = folder / "reports", folder / "locust.log"
-    return wait(start(locust_command(target, reports, *more, **changes), log, before, environment), log, reports)
+    return wait(start(locust_command(target, reports, *more, **changes), log, before, environment, page=page), log, reports)
 
 
 def until(condition: Callable[[], bool], what: str) -> None:

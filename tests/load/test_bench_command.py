@@ -54,7 +54,9 @@ def test_each_scenario_has_its_own_help(capsys: pytest.CaptureFixture[str]) -> N
         (("ramp", "--cycles", "1"), "3 or more"),
         (("ramp", "--rate", "5"), "--rate"),
         (("broadcast", "--thresholds", "nowhere.toml"), "nowhere.toml"),
+        (("broadcast", "--web", "--json", "-"), "--json"),
         (("broadcast", "--fault", "no-such-fault"), "no-such-fault"),
+        (("broadcast", "--web", "--no-page"), "leave one of the two out"),
         (("broadcast", "--fault", "nothing-is-batched", "--target", "staging.toml"), "only the bundled server has faults"),
     ],
 )
@@ -77,16 +79,19 @@ def test_a_refusal_ends_the_command_with_its_reason(tmp_path: Path, words: tuple
     assert not list(tmp_path.glob("reports/*")), "a run that never began leaves no folder"
 
 
-def test_a_server_that_is_broken_on_purpose_is_convicted_and_only_the_verdict_is_said(tmp_path: Path) -> None:
+def test_a_server_that_is_broken_on_purpose_is_convicted_only_the_verdict_is_said_and_nothing_drawn(tmp_path: Path) -> None:
     small = ("--viewers", "20", "--rate", "20", "--duration", "1.5", "--warmup", "0.5", "--features", "20", "--voters", "5")
-    done = _bench(tmp_path, *small, "--fault", "voter-told", "--quiet", "--json", str(tmp_path / "verdicts.json"))
-    told = json.loads((tmp_path / "verdicts.json").read_text("utf-8"))
-    assert done.stdout.startswith(f"{told['verdict']}: ")
+    done = _bench(tmp_path, *small, "--fault", "voter-told", "--quiet", "--no-page", "--json", "-")
+    told = json.loads(done.stdout)
+    assert done.stderr.startswith(f"{told['verdict']}: "), "standard output has the JSON and nothing else"
     assert told["target"] == "bundled, broken by voter-told"
-    assert not [line for line in done.stderr.splitlines() if line.startswith("  ")], "nothing is said of what passes"
+    assert "bundled server at" not in done.stderr, "nothing is said of what passes"
     misdirected = next(each for each in told["benchmarks"] if each["id"] == "misdirected")
     assert misdirected["measured"] > 0
-    assert (done.returncode, misdirected["verdict"]) == (1, "FAIL") or told["verdict"] == "INVALID", done.stdout
+    assert (done.returncode, misdirected["verdict"]) == (1, "FAIL") or told["verdict"] == "INVALID", done.stderr
+    assert not list(tmp_path.rglob("*.html"))
+    (folder,) = (path.parent for path in tmp_path.glob("reports/*/verdicts.json"))
+    assert f"report: roadmap-harness report {folder.relative_to(tmp_path)} draws it" in done.stderr
 
 
 def test_the_shell_is_told_which_scenarios_there_are(tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from tests.load.rig import RATE, run, server
 def test_the_knees_of_a_server_that_lets_in_thirty_and_merges_past_twenty_five_a_second(tmp_path: Path) -> None:
     options: dict[str, Any] = {"users": 40, "steps": 2, "duration": 22, "warmup": 0.5, "spawn-rate": 200, "most-rate": 40, "at": 20}
     with server(tmp_path, ["--connections", "30", "--broadcasts-per-second", "25"]) as running:
-        done = run(running.ready, tmp_path, file=scenario_file("capacity"), **options)
+        done = run(running.ready, tmp_path, file=scenario_file("capacity"), page=True, **options)
     assert done.folder is not None, done.output
     assert done.footer["reason"] == "completed", done.output
+    assert 'id="capacity"' in done.page()
     summary = assess(done.folder).summary
     assert not summary.reasons, "a search for a limit is not made invalid by having found it"
     study = summary.study

@@ -28,7 +28,7 @@ _MS = 1000 * PATIENCE
 def web_ui(folder: Path, make: Callable[[Sequence[str]], list[str]]) -> Iterator[str]:
     """Locust with its web UI, up; its address. `make` makes the command with the options that it is given."""
     log, port = folder / "locust.log", free_port()
-    process = start(make(["--web-host", "127.0.0.1", "--web-port", port]), log)
+    process = start(make(["--web-host", "127.0.0.1", "--web-port", port]), log, page=True)
     try:
         until(lambda: _answers(int(port)), "the web UI")
         yield f"http://127.0.0.1:{port}"

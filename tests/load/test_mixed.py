@@ -17,9 +17,9 @@ _DAY: dict[str, Any] = {
 }  # fmt: skip
 
 
-def _run(folder: Path, *more: str, faults: tuple[str, ...] = ()) -> tuple[Outcome, Summary, MixedStudy]:
+def _run(folder: Path, *more: str, faults: tuple[str, ...] = (), page: bool = False) -> tuple[Outcome, Summary, MixedStudy]:
     with server(folder, [*_PEOPLE, *(word for name in faults for word in ("--fault", name))]) as running:
-        done = run(running.ready, folder, *more, file=scenario_file("mixed"), **_DAY)
+        done = run(running.ready, folder, *more, file=scenario_file("mixed"), page=page, **_DAY)
     assert done.folder is not None, done.output
     summary = assess(done.folder).summary
     assert done.footer["reason"] == "completed", done.output
@@ -30,7 +30,7 @@ def _run(folder: Path, *more: str, faults: tuple[str, ...] = ()) -> tuple[Outcom
 
 
 def test_every_delivery_of_a_day_is_accounted_for_on_two_workers(tmp_path: Path) -> None:
-    done, summary, study = _run(tmp_path, *processes_of(2))
+    done, summary, study = _run(tmp_path, *processes_of(2), page=True)
     visits, aside = study.visits, study.aside
     assert visits.come == visits.planned > 0
     assert visits.view > visits.back > 0
@@ -49,10 +49,8 @@ def test_every_delivery_of_a_day_is_accounted_for_on_two_workers(tmp_path: Path)
         assert kind.latency.n > 0
     assert summary.throughput.unmatched == 0
     assert {status for record in done.of("casts") for status in record["status"]} <= {200, 201}
-    assert done.folder is not None
-    page = (done.folder / "index.html").read_text()
-    assert 'id="mixed"' in page
-    assert 'id="day"' in page
+    assert 'id="mixed"' in done.page()
+    assert 'id="day"' in done.page()
     if not summary.reasons:
         verdicts = {benchmark.id: benchmark.verdict for benchmark in summary.benchmarks}
         assert set(verdicts.values()) <= {Verdict.PASS, Verdict.INFO}, verdicts

@@ -12,7 +12,7 @@ from tests.load.rig import MACHINE_REASONS, run, server
 
 def test_a_short_soak_ends_with_slopes_and_their_intervals(tmp_path: Path) -> None:
     with server(tmp_path) as running:
-        done = run(running.ready, tmp_path, file=scenario_file("soak"), users=10, duration=9, warmup=0, rate=10)
+        done = run(running.ready, tmp_path, file=scenario_file("soak"), page=True, users=10, duration=9, warmup=0, rate=10)
     assert done.folder is not None, done.output
     summary = assess(done.folder).summary
     assert done.footer["reason"] == "completed", done.output
@@ -25,4 +25,4 @@ def test_a_short_soak_ends_with_slopes_and_their_intervals(tmp_path: Path) -> No
     assert study.memory is not None
     assert study.memory.level > 1e6
     assert summary.throughput.whole.lost == 0
-    assert 'id="soak"' in (done.folder / "index.html").read_text()
+    assert 'id="soak"' in done.page()

@@ -1,4 +1,4 @@
-"""The scenario in Locust's web UI: start, stop, start again and reset, each run with its own folder and report."""
+"""The scenario in Locust's web UI: start, stop, start again and reset, each run with its own folder and verdict."""
 
 from __future__ import annotations
 
@@ -10,22 +10,7 @@ import urllib.request
 from pathlib import Path
 
 from harness.locust_run import free_port
-from tests.load.rig import (
-    CASTS,
-    DURATION,
-    FEATURES,
-    OWED,
-    RATE,
-    VIEWERS,
-    VOTERS,
-    WARMUP,
-    locust_command,
-    outcome,
-    server,
-    start,
-    until,
-    wait,
-)
+from tests.load.rig import CASTS, OWED, SHAPE, locust_command, outcome, server, start, until, wait
 
 
 class Browser:
@@ -51,14 +36,14 @@ class Browser:
         return str(json.loads(self.get("/stats/requests"))["state"])
 
     def swarm(self, **changes: object) -> None:
-        form = {"user_count": VIEWERS, "spawn_rate": 100, "rate": RATE, "duration": DURATION, "warmup": WARMUP, "features": FEATURES}
-        data = urllib.parse.urlencode({**form, "voters": VOTERS, "drain": 5, **changes}).encode()
+        form = {name.replace("users", "user_count").replace("-", "_"): value for name, value in SHAPE.items()}
+        data = urllib.parse.urlencode({**form, **changes}).encode()
         with urllib.request.urlopen(f"{self._url}/swarm", data=data, timeout=30) as answer:
             assert json.loads(answer.read())["success"]
 
 
-def _reports(reports: Path) -> list[Path]:
-    return sorted(reports.glob("*/index.html"))
+def _judged(reports: Path) -> int:
+    return len(list(reports.glob("*/verdicts.json")))
 
 
 def test_start_stop_and_a_second_start(tmp_path: Path) -> None:
@@ -74,15 +59,20 @@ def test_start_stop_and_a_second_start(tmp_path: Path) -> None:
             page.swarm(duration=60)
             until(lambda: any(b'"kind":"broadcasts"' in j.read_bytes() for j in reports.glob("*/journal.jsonl")), "broadcasts")
             page.post("/stop")
-            until(lambda: len(_reports(reports)) == 1 and page.state() == "stopped", "the first report")
+            until(lambda: _judged(reports) == 1 and page.state() == "stopped", "the first verdict")
             stopped = outcome(0, log, reports)
             assert stopped.footer["reason"] == "stopped"
 
-            page.swarm()
-            until(lambda: len(_reports(reports)) == 2 and page.state() == "stopped", "the second report")
+            (tmp_path / "mine.toml").write_text('require = ["latency.p99 < 60s", "delivery.expected >= 1000000"]\n')
+            page.swarm(thresholds=tmp_path / "mine.toml")
+            until(lambda: _judged(reports) == 2 and page.state() == "stopped", "the second verdict")
             second = outcome(0, log, reports)
             assert second.footer["reason"] == "completed"
             assert second.footer["totals"]["delivered"] == OWED
+            lines = [each["id"] for each in second.verdicts()["benchmarks"] if each["id"].startswith("threshold_")]
+            states = {each["id"]: each["state"] for each in json.loads(page.get("/contract/live.json"))["standings"]}
+            assert (lines, states["threshold_1"], states["threshold_2"]) == (["threshold_1", "threshold_2"], "within", "open")
+            assert not [each for each in stopped.verdicts()["benchmarks"] if each["id"].startswith("threshold_")]
             assert sum(len(record["n"]) for record in second.of("casts")) == CASTS
             entries = {entry["name"]: entry["num_requests"] for entry in json.loads(page.get("/stats/requests"))["stats"]}
             # what the first run's votes left behind is taken back before the second, and that may still be seen by its first sockets
@@ -91,7 +81,7 @@ def test_start_stop_and_a_second_start(tmp_path: Path) -> None:
 
             page.post("/stats/reset")
             until(lambda: not any(each["num_requests"] for each in json.loads(page.get("/stats/requests"))["stats"]), "a clean table")
-            assert len(_reports(reports)) == 2
+            assert _judged(reports) == 2
         finally:
             os.kill(process.pid, signal.SIGTERM)
         done = wait(process, log, reports)

@@ -16,6 +16,7 @@ from harness.errors import RunInvalid, UsageError
 from harness.journal import Journal
 from harness.report import rebuild, render
 from harness.report.gate_file import read_gate
+from harness.run_folder import RunFolder
 from schemas import load_clauses, load_readings
 from tests.analysis.builder import Recipe, good, of, write
 from tests.conformance.wrong import greet, listening, profile, upgraded
@@ -244,7 +245,7 @@ def test_a_folder_with_both_has_one_head_and_both_parts(tmp_path: Path, document
     said(document, "VOTE-06", "FAIL", expected="no VOTE_UPDATE", observed="1 such")
     document |= {"exit_code": 1, "reason": "1 clause broken: VOTE-06"}
     made_again = rebuild(write_gate(folder, document))
-    page = check(made_again.page.read_text("utf-8"))
+    page = check(RunFolder(made_again.folder).report.read_text("utf-8"))
     assert len(page.all("header")) == len(page.all("h1")) == 1
     kept = sum(each["verdict"] == "PASS" for each in document["clauses"])
     for word in (
@@ -266,7 +267,7 @@ def test_a_missed_benchmark_beside_a_kept_contract_fails_the_page(tmp_path: Path
     records = good(Recipe())
     of(records, "broadcasts")[0]["misdirected"][50] = 4
     made_again = rebuild(write_gate(write(tmp_path / "a", records), document))
-    page = check(made_again.page.read_text("utf-8"))
+    page = check(RunFolder(made_again.folder).report.read_text("utf-8"))
     assert "FAIL shop" in page.text
     assert "Conformance PASS: No MUST is broken." in page.text
     assert made_again.exit_code == 1
@@ -305,7 +306,7 @@ def test_the_banner_follows_the_exit_code(tmp_path: Path, document: Document, co
         journal.write({"kind": "header", "format": 1, "run": "the-run", "scenario": "conformance", "versions": {"python": "3.14"}})
         journal.close({"kind": "footer"})
     made_again = rebuild(folder)
-    page = check(made_again.page.read_text("utf-8"))
+    page = check(RunFolder(made_again.folder).report.read_text("utf-8"))
     assert f"{word} shop" in page.text
     assert "python 3.14" in page.text
     assert made_again.exit_code == code

@@ -19,7 +19,7 @@ from harness.analysis.summary import Assessment, assess
 from harness.analysis.validity import Fitness
 from harness.report import figures
 from harness.report.figures.drawing import apart
-from harness.report.figures.times import marks_of, stretches, times_of
+from harness.report.figures.times import Times, marks_of, stretches, times_of
 from tests.analysis.builder import T0, Recipe, events, good, of, write
 from tests.report.parsed import HOSTILE
 
@@ -71,7 +71,17 @@ def test_the_axis_begins_with_the_first_vote_and_covers_the_run(whole: Assessmen
     assert times.origin == RECIPE.epoch
     assert times.first == pytest.approx(T0 - RECIPE.epoch)
     assert times.steady == pytest.approx((RECIPE.warmup, RECIPE.warmup + RECIPE.duration))
-    assert times.strip_says == "The generator was fit in every second."
+    assert times.context == "The generator was fit in every second."
+
+
+def test_what_happened_is_marked_by_name_and_said() -> None:
+    told = ((1.0, "gc"), (1.1, "gc"), (7.0, "gc"), (8.0, "worker_lost"), (9.0, "<b>"))
+    marks = marks_of([Event(10.0 + at, 0, name, {}) for at, name in told], 10.0, 20.0)
+    assert [(mark.text, mark.times, mark.bad) for mark in marks] == [
+        ("GC", 2, False), ("GC", 1, False), ("worker lost", 1, True), ("event", 1, False)
+    ]  # fmt: skip
+    times = Times(10.0, "", 0.0, 20.0, None, marks, ())
+    assert times.context == "The generator was not read. Marked: GC ×2 at 1 s, GC at 7 s, worker lost at 8 s, event at 9 s."
 
 
 def test_deliveries_by_second_are_the_account(tmp_path: Path) -> None:

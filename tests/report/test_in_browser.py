@@ -12,6 +12,7 @@ from playwright.sync_api import Browser
 
 from harness.measure.histogram import Histogram
 from harness.report import rebuild, write_index
+from harness.run_folder import RunFolder
 from tests import browser as chromium
 from tests.analysis.builder import Recipe, Record, events, good, of, tear, without, write
 from tests.report.browser import NAMELESS, PALE, WIDTHS, opened
@@ -41,7 +42,7 @@ class Pages(dict[str, Path]):
             write(folder, _records(kind))
         if kind == "cut":
             tear(folder)
-        self[kind] = rebuild(folder).page
+        self[kind] = RunFolder(rebuild(folder).folder).report
         return self[kind]
 
 

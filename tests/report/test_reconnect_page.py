@@ -9,7 +9,8 @@ import pytest
 
 from harness.report import render
 from harness.report.rebuild import Rebuilt, rebuild
-from tests.analysis.reconnect.builder import CODES, Record, Truth, event, skipped, study, write
+from harness.run_folder import RunFolder
+from tests.analysis.reconnect.builder import CODES, T0, Record, Truth, event, skipped, study, write
 from tests.report.parsed import HOSTILE, Page, check
 
 MODELS = ("contract", "jittered", "sample")
@@ -19,7 +20,9 @@ def full() -> list[Record]:
     truths = [Truth(cause=cause, model=model) for cause in ("graceful", "killed") for model in MODELS]
     truths = [Truth(**{**vars(truth), "code": CODES.going_away}) if truth.cause == "graceful" else truth for truth in truths]
     ended = [Truth(cause="expired", outage=None, model=model, code=CODES.session_invalid) for model in MODELS]
-    return study(*truths, *ended)
+    struck = T0 + 10
+    anew = {"kind": "resyncs", "cell": 0, "client": [3, 4], "t": [struck + 5, struck + 5.5], "seconds": [0.004, 0.25], "ok": [True, False]}
+    return study(*truths, *ended, more=(anew, event(struck + 5.2, "gc", generation=2, pause=0.012, times=1)))
 
 
 @pytest.fixture(scope="module")
@@ -32,19 +35,31 @@ def page(folder: Path, records: list[Record]) -> Page:
 
 
 def test_every_cause_is_one_drawing_with_its_numbers(whole: Rebuilt) -> None:
-    text = whole.page.read_text("utf-8")
+    text = RunFolder(whole.folder).report.read_text("utf-8")
     found = check(text)
     figures = re.findall(r"<figure.*?</figure>", text, re.DOTALL)
     assert len(figures) == 3
     for figure in figures:
         table = Page(figure[figure.index("<table") : figure.index("</table>") + 8])
         assert len(table.all("tr")) == 1 + len(MODELS)
-    for word in ("PASS", "all back after 7", "60 leaked", "given up after", "perfect server", "A26", "Every session ended", "accept"):
+    for word in (
+        "PASS",
+        "all back after 7",
+        "60 leaked",
+        "given up after",
+        "perfect server",
+        "A26",
+        "Every session ended",
+        "accept",
+        "2 clients fetched the state anew when they were back, the slowest in 250",
+        "1 of them in vain",
+        "GC stopped it 1 times",
+    ):
         assert word in found.text, word
 
 
 def test_the_same_records_give_the_same_bytes(whole: Rebuilt, tmp_path: Path) -> None:
-    assert render(write(tmp_path / "run", full())).read_bytes() == whole.page.read_bytes()
+    assert render(write(tmp_path / "run", full())).read_bytes() == RunFolder(whole.folder).report.read_bytes()
 
 
 def test_one_client_model_is_one_column(tmp_path: Path) -> None:
@@ -78,4 +93,4 @@ def test_the_terminal_says_it_too(whole: Rebuilt) -> None:
     assert whole.text.startswith("PASS: ")
     assert whole.exit_code == 0
     assert "Clients that the sample class loses" in whole.text
-    assert (whole.page.parent / "verdicts.json").exists()
+    assert RunFolder(whole.folder).verdicts.exists()

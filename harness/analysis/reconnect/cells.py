@@ -5,7 +5,8 @@ A cell whose clients never met the blow (a hook is missing, the stage could not 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,15 @@ from harness.journal import JournalData, read_journal
 
 __all__ = ["CellRecord", "StudyRecord", "load_study"]
 
+Told = tuple[float, str, Mapping[str, Any]]
+"""An event: when, its name, its detail."""
+
 _ATTEMPTS = ("socket", "client", "planned", "started", "ended", "outcome", "status")
 _LOSSES = ("socket", "client", "t", "code", "by")
 _PULSES = ("t", "listening", "queue", "server_cpu", "holding", "sockets")
+_RESYNCS = ("client", "t", "seconds", "ok")
 _GENERATOR = ("t", "cpu", "host_cpu", "descriptors", "stall")
+_COLUMNS = {"attempts": _ATTEMPTS, "losses": _LOSSES, "pulses": _PULSES, "resyncs": _RESYNCS}
 _TEXT = frozenset({"outcome", "by"})
 
 
@@ -29,7 +35,8 @@ class CellRecord:
     """One combination. outage: as asked, None where nothing comes back; why: empty, or why there is nothing to judge.
 
     struck: seconds since the epoch; healed, until: seconds since the blow (None: the server never came back; the cell did not end).
-    complete: every client was back or had given up when the cell ended.
+    complete: every client was back or had given up when the cell ended. resyncs: fetches of the state by clients that were back (columns
+    client, t, seconds, ok). pauses: (when, how long) the generator's own garbage collector stopped it.
     """
 
     number: int
@@ -46,6 +53,8 @@ class CellRecord:
     attempts: pd.DataFrame
     losses: pd.DataFrame
     pulses: pd.DataFrame
+    resyncs: pd.DataFrame
+    pauses: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +66,7 @@ class StudyRecord:
     footer: Mapping[str, Any] | None
     problems: tuple[str, ...]
     cells: tuple[CellRecord, ...]
-    events: tuple[tuple[float, str, Mapping[str, Any]], ...]
+    events: tuple[Told, ...]
     generator: pd.DataFrame
 
     @property
@@ -98,7 +107,7 @@ def load_study(folder: Path) -> StudyRecord:
         (float(record["t"]), str(record["name"]), record.get("detail") or {})
         for record in sorted(data.all("event"), key=lambda record: float(record["t"]))
     )
-    rows = {kind: _by_cell(data, kind, columns) for kind, columns in (("attempts", _ATTEMPTS), ("losses", _LOSSES), ("pulses", _PULSES))}
+    rows = {kind: _by_cell(data, kind, columns) for kind, columns in _COLUMNS.items()}
     cells = [_cell(record, events, rows) for record in data.all("cell")] + [_skipped(record) for record in data.all("skipped")]
     generator = {name: [record.get(name) for record in data.all("generator")] for name in _GENERATOR}
     return StudyRecord(
@@ -128,23 +137,29 @@ def _numbers(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def _pauses(events: Iterable[Told], struck: float, settled: Told | None) -> tuple[tuple[float, float], ...]:
+    last = math.inf if settled is None else settled[0]
+    found = [(t - struck, detail.get("pause")) for t, name, detail in events if name == "gc" and struck <= t <= last]
+    return tuple((at, float(pause)) for at, pause in found if isinstance(pause, int | float))
+
+
 def _empty(columns: tuple[str, ...]) -> pd.DataFrame:
     return _numbers(pd.DataFrame({name: [] for name in columns}, dtype=object))
 
 
 def _cell(
     record: Mapping[str, Any],
-    events: tuple[tuple[float, str, Mapping[str, Any]], ...],
+    events: tuple[Told, ...],
     rows: Mapping[str, Mapping[int, pd.DataFrame]],
 ) -> CellRecord:  # fmt: skip
     number = int(record["number"])
-    told = {name: (t, detail) for t, name, detail in events if detail.get("cell") == number}
-    struck = float(told["struck"][1]["at"]) if "struck" in told else None
-    healed = told["healed"][1].get("at") if "healed" in told else None
+    told = {event[1]: event for event in events if event[2].get("cell") == number}
+    struck = float(told["struck"][2]["at"]) if "struck" in told else None
+    healed = told["healed"][2].get("at") if "healed" in told else None
     settled = told.get("settled")
     why = "" if struck is not None and settled is not None else "the study ended before this cell was over"
     if "unready" in told:
-        detail = told["unready"][1]
+        detail = told["unready"][2]
         why = str(detail.get("why") or f"only {detail.get('holding')} of {detail.get('clients')} clients could connect before the blow")
     origin = struck or 0.0
     return CellRecord(
@@ -158,10 +173,12 @@ def _cell(
         struck=struck,
         healed=None if healed is None else float(healed) - origin,
         until=None if settled is None else settled[0] - origin,
-        complete=bool(settled and settled[1].get("complete")),
+        complete=bool(settled and settled[2].get("complete")),
         attempts=_since(rows["attempts"].get(number, _empty(_ATTEMPTS)), origin, ("planned", "started", "ended")),
         losses=_since(rows["losses"].get(number, _empty(_LOSSES)), origin, ("t",)),
         pulses=_since(rows["pulses"].get(number, _empty(_PULSES)), origin, ("t",)),
+        resyncs=_since(rows["resyncs"].get(number, _empty(_RESYNCS)), origin, ("t",)),
+        pauses=() if struck is None else _pauses(events, struck, settled),
     )
 
 
@@ -187,4 +204,6 @@ def _skipped(record: Mapping[str, Any]) -> CellRecord:
         attempts=_empty(_ATTEMPTS),
         losses=_empty(_LOSSES),
         pulses=_empty(_PULSES),
+        resyncs=_empty(_RESYNCS),
+        pauses=(),
     )

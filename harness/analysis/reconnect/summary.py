@@ -16,9 +16,9 @@ from harness.analysis.reconnect.fitness import Evidence, reasons_against
 from harness.analysis.reconnect.judge import judge
 from harness.analysis.reconnect.metrics import study_metrics
 from harness.analysis.summary import SCHEMA
-from harness.analysis.thresholds import FILE, read_thresholds, set_aside
 from harness.analysis.validity import Reason
-from harness.journal import RunFolder, write_whole
+from harness.run_folder import RunFolder, write_whole
+from harness.thresholds import set_aside, thresholds_in
 from harness.verdict import Benchmark, Overall, Validity, Verdict, exit_code, overall
 
 __all__ = ["StudyAssessment", "StudySummary", "analyse_study", "assess_study"]
@@ -111,10 +111,9 @@ def analyse_study(folder: Path) -> StudySummary:
 
 def _with_thresholds(folder: Path, evidence: Evidence, benchmarks: tuple[Benchmark, ...]) -> tuple[Benchmark, ...]:
     """With those of one's own that lie in the folder; the contract's go on to judge unless they say otherwise."""
-    file = folder / FILE
-    if not file.is_file():
+    thresholds = thresholds_in(folder)
+    if thresholds is None:
         return benchmarks
-    thresholds = read_thresholds(file)
     own = thresholds.judge(study_metrics(evidence.cells, benchmarks))
     return (*own, *(benchmarks if thresholds.contract else map(set_aside, benchmarks)))
 

@@ -1,4 +1,4 @@
-"""What one cell saw, as journal records: every socket that was dialled, every socket that was lost, and the pulse of server and generator.
+"""What one cell saw, as journal records: sockets dialled and lost, the state fetched anew, and the pulse of server and generator.
 
 The format of the study's records is written here, once. Times are seconds since the epoch.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.load.reconnect.dialer import Dialled
 
-__all__ = ["ATTEMPTS", "LOSSES", "PULSES", "Notes"]
+__all__ = ["ATTEMPTS", "LOSSES", "PULSES", "RESYNCS", "Notes"]
 
 ATTEMPTS = ("socket", "client", "planned", "started", "ended", "outcome", "status")
 """Columns of an "attempts" record, one row a socket."""
@@ -18,6 +18,8 @@ LOSSES = ("socket", "client", "t", "code", "by")
 """Columns of a "losses" record: sockets that were open and are not any more."""
 PULSES = ("t", "listening", "queue", "server_cpu", "holding", "sockets")
 """Columns of a "pulses" record. queue: connections that the kernel has accepted and the server has not; server_cpu: seconds in all."""
+RESYNCS = ("client", "t", "seconds", "ok")
+"""Columns of a "resyncs" record: clients that were back and fetched the state anew, when they asked, and how long the answer took."""
 
 
 class Notes:
@@ -40,10 +42,13 @@ class Notes:
     ) -> None:  # fmt: skip
         self._rows.setdefault("pulses", []).append((self._wall(now), listening, queue, server_cpu, holding, sockets))
 
+    def resynced(self, client: int, at: float, seconds: float, ok: bool) -> None:
+        self._rows.setdefault("resyncs", []).append((client, self._wall(at), round(seconds, 6), ok))
+
     def take(self) -> list[dict[str, Any]]:
         """The records since the last call."""
         rows, self._rows = self._rows, {}
-        columns = {"attempts": ATTEMPTS, "losses": LOSSES, "pulses": PULSES}
+        columns = {"attempts": ATTEMPTS, "losses": LOSSES, "pulses": PULSES, "resyncs": RESYNCS}
         return [
             {"kind": kind, "cell": self._cell, **dict(zip(columns[kind], map(list, zip(*seen, strict=True)), strict=True))}
             for kind, seen in rows.items()

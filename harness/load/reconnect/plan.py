@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
+from harness.load.settings import add_places
 from harness.load.shape import Option, Shape
 from harness.measure.backoff import CLIENT_MODELS
 from schemas import load_contract
@@ -63,6 +63,7 @@ class Order:
     seed: int
     reports: Path
     folder: Path | None
+    thresholds: Path | None = None
 
     def cells(self) -> Iterator[Cell]:
         """Every combination; the models of one cause and outage come one after the other."""
@@ -96,6 +97,7 @@ class Order:
             seed=int(options.seed),
             reports=Path(options.reports),
             folder=Path(options.run_folder) if options.run_folder else None,
+            thresholds=Path(options.thresholds) if options.thresholds else None,
         )
 
 
@@ -154,6 +156,5 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--target", env_var="ROADMAP_TARGET", default="", help=about)
     for option in (*SHAPE.options, Option("seed", 1, "of the jitter, and of the order in which sockets of one moment are opened")):
         parser.add_argument(f"--{option.name}", type=type(option.default), default=option.default, help=option.help)
-    parser.add_argument("--reports", default=os.environ.get("ROADMAP_REPORTS", "reports"), help="where run folders are made")
-    parser.add_argument("--run-folder", default="", include_in_web_ui=False, help="an existing folder for this run, without a journal")
+    add_places(parser)
     parser.set_defaults(num_users=load_contract().benchmark.connections, spawn_rate=_SPAWN_RATE)

@@ -20,20 +20,23 @@ import gevent
 from gevent import get_hub, monkey
 
 from harness.errors import HarnessError, JournalFull, RunInvalid, UsageError
-from harness.journal import Journal, RunFolder, forget_unbegun, new_run_folder
+from harness.journal import Journal
 from harness.load.reconnect.blows import Blow, blow_for
 from harness.load.reconnect.dialer import Route
 from harness.load.reconnect.ground import Ground, HookGround, OwnGround
 from harness.load.reconnect.notes import Notes
 from harness.load.reconnect.opening import check_machine, deal_sessions, header
 from harness.load.reconnect.plan import Cell, Order, scaled_rules
+from harness.load.reconnect.resync import Resync
 from harness.load.reconnect.sitting import Sitter
 from harness.load.reconnect.swarm import Page, Swarm
 from harness.load.reconnect.watch import Watch
 from harness.measure.backoff import ReconnectingClient, client_model, rng_of
 from harness.measure.clock import ClockWatch, read_clocks
+from harness.run_folder import RunFolder, forget_unbegun, new_run_folder
 from harness.target import Session, reach
 from harness.terminal import Teller
+from harness.thresholds import keep_thresholds
 from schemas import load_contract
 
 __all__ = ["Study", "Watcher"]
@@ -75,6 +78,8 @@ class Study:
 
     def _begin(self, watch: Callable[[Path], Watcher]) -> None:
         order, tell = self.order, self._teller.say
+        if order.thresholds is not None:
+            keep_thresholds(order.thresholds, self.folder.path)
         self._contract, self._cells = load_contract(), sum(1 for _ in order.cells())
         check_machine(order, self.folder.path, tell)
         self._ground: Ground = HookGround(order) if order.target else OwnGround(order, self.folder.server_log)
@@ -134,7 +139,8 @@ class Study:
                 return
             swarm = self._swarm(self._models(cell), route, blow.sessions, notes, cell.number)
             watch = Watch(swarm, notes, self._route_address(), lambda: self._ground.pid)
-            self._spawn(self._pulse, watch)
+            self._spawn(watch.run, self._write)
+            self._spawn(Resync(self._ground.target, swarm, blow.sessions, notes).run)
             self._present = swarm
             self._play(cell, blow, swarm, notes)
         finally:
@@ -229,12 +235,6 @@ class Study:
 
     def _fail(self, greenlet: Any) -> None:
         self._failure = greenlet.exception
-
-    def _pulse(self, watch: Watch) -> None:
-        while True:
-            for record in watch.tick():
-                self._write(record)
-            gevent.sleep(watch.period)
 
     # -- waiting
 

@@ -85,6 +85,7 @@ class Swarm:
         self._pongs: list[tuple[float, int]] = []
         self._arrivals: deque[tuple[float, int]] = deque()
         self._expire_at = 0.0
+        self._returned: int | None = None
         self.loyal = False
         """Whether a lost socket is reconnected. Until then (while the stage is set) it is only noted."""
 
@@ -122,6 +123,11 @@ class Swarm:
     def bereft(self) -> bool:
         """Every client has lost a socket, or could not get one, since it is loyal."""
         return len(self._mourning) == len(self._clients)
+
+    def take_returned(self) -> int | None:
+        """The client that came back last; None where nobody did since the last call."""
+        last, self._returned = self._returned, None
+        return last
 
     @property
     def resolved(self) -> bool:
@@ -195,6 +201,8 @@ class Swarm:
         self._holds[client] += 1
         if self.loyal:
             self._clients[client].opened()
+            if client in self._mourning:
+                self._returned = client
         self._fleet.add(dialled.sock, number, dialled.leftover)
         heapq.heappush(self._pongs, (now + self._page.pong_every, number))
 

@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import gevent
 import psutil
 
 from harness.load.reconnect.listening import listening
 from harness.load.reconnect.notes import Notes
 from harness.load.reconnect.swarm import Swarm
 from harness.measure.health import HealthSampler, StallMeter
+from harness.measure.pauses import Pauses
 
 __all__ = ["Watch"]
 
@@ -29,6 +31,7 @@ class Watch:
         self._health, self._stalls = HealthSampler(now), StallMeter(now, self.period)
         self._told = now
         self._process: psutil.Process | None = None
+        self._pauses = Pauses()
 
     def tick(self) -> list[dict[str, Any]]:
         """Take the pulse; twice a second there is a record of the generator's own fitness."""
@@ -48,7 +51,20 @@ class Watch:
         self._told = now
         health = self._health.sample(now)
         fit = {"cpu": health.cpu, "host_cpu": health.host_cpu, "descriptors": health.descriptors, "stall": self._stalls.take(now)}
-        return [{"kind": "generator", "t": time.time(), **fit}]
+        pause = self._pauses.take()
+        collected = [] if pause is None else [{**pause.record(), "worker": 0}]
+        return [{"kind": "generator", "t": time.time(), **fit}, *collected]
+
+    def run(self, write: Callable[[dict[str, Any]], None]) -> None:
+        """Take the pulse until the greenlet of it is killed."""
+        self._pauses.watch()
+        try:
+            while True:
+                for record in self.tick():
+                    write(record)
+                gevent.sleep(self.period)
+        finally:
+            self._pauses.ignore()
 
     def _server_cpu(self) -> float | None:
         """CPU seconds of the server's process since it began."""

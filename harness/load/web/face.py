@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
 from harness.load.web.live import Live, View
+from harness.thresholds import thresholds_in
 from schemas import load_contract
 
 __all__ = ["Face"]
@@ -36,7 +37,7 @@ _LINK_STYLE = (
     "position:fixed;right:1rem;bottom:1rem;z-index:2000;padding:.5rem .875rem;border-radius:.375rem;"
     "background:#005a94;color:#fff;font:600 .875rem system-ui,sans-serif;text-decoration:none"
 )
-_SAYS = {"within": "within so far", "outside": "OUTSIDE", "open": "not seen yet", "told": "the report judges"}
+_SAYS = {"within": "within so far", "outside": "OUTSIDE", "open": "not seen yet", "told": "the report judges", "aside": "not judged"}
 
 
 class Face:
@@ -65,7 +66,7 @@ class Face:
 
     def watch(self, folder: Path) -> Callable[[Mapping[str, Any]], None]:
         """A new run, in this folder, is the one that is shown from now on."""
-        self._live, self._folder = Live(load_contract()), folder
+        self._live, self._folder = Live(load_contract(), thresholds_in(folder)), folder
         self._folders[folder.name] = folder
         return self._live.see
 

@@ -11,7 +11,7 @@ const CHARTS = [
   ["Host CPU", "%", [["host_cpu", ""]]],
   ["Memory of the target", "MB", [["rss", ""]], 1e-6],
 ];
-const SAYS = {within: "within so far", outside: "OUTSIDE", open: "not seen yet", told: "the report judges"};
+const SAYS = {within: "within so far", outside: "OUTSIDE", open: "not seen yet", told: "the report judges", aside: "not judged"};
 const CELLS = 12; // drawn; the others are in the report
 const WIDTH = 480, HEIGHT = 150, LEFT = 48, BOTTOM = 18, TOP = 6;
 const byId = (id) => document.getElementById(id);

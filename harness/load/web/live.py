@@ -11,10 +11,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from harness.load.reconnect.plan import SHAPE
+from harness.load.web.asked import asked, beside, figures
 from harness.load.web.second import Row, Second
 from harness.load.web.standing import Standing, Totals, standings
 from harness.load.web.waves import Wave, Waves
 from harness.measure.histogram import Histogram
+from harness.thresholds import Thresholds
 from schemas import Contract
 
 __all__ = ["Live", "Phase", "View"]
@@ -64,10 +66,10 @@ class View:
 
 
 class Live:
-    """One run as far as its records were seen."""
+    """One run as far as its records were seen. `thresholds`: by which it is judged beside the contract, or in its place."""
 
-    def __init__(self, contract: Contract) -> None:
-        self._contract = contract
+    def __init__(self, contract: Contract, thresholds: Thresholds | None = None) -> None:
+        self._contract, self._thresholds = contract, thresholds
         self._header: dict[str, Any] = {}
         self._rows: dict[int, Row] = {}
         self._recent: dict[int, Second] = {}
@@ -117,6 +119,8 @@ class Live:
             self._totals.steady = (float(detail["steady_from"]), float(detail["steady_until"]))
         if name not in _QUIET:
             text = str(detail.get("text") or detail.get("reason") or "")
+            if "pause" in detail:
+                text = f"the generator's own, {1e3 * float(detail['pause']):.0f} ms"
             self._events = [*self._events, (float(record["t"]) - self._started, name, text)][-_EVENTS:]
 
     def _see_footer(self, record: Mapping[str, Any]) -> None:
@@ -209,9 +213,11 @@ class Live:
         )
 
     def _standings(self) -> tuple[Standing, ...]:
-        if self._waves is not None:
-            return self._waves.standings()
-        return standings(self._totals, self._contract, self._header) if self._header else ()
+        if not self._header:
+            return ()
+        waves, own = self._waves, self._thresholds
+        by_contract = standings(self._totals, self._contract, self._header) if waves is None else waves.standings()
+        return by_contract if own is None else (*asked(own, figures(self._totals) if waves is None else {}), *beside(own, by_contract))
 
     def _series(self) -> dict[str, list[float | None]]:
         keys = [key for key in sorted(self._rows) if "open" in self._rows[key]]  # others hold the target's memory alone

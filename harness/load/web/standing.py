@@ -14,8 +14,9 @@ from schemas import Contract
 
 __all__ = ["Standing", "State", "Totals", "standings"]
 
-State = Literal["within", "outside", "open", "told"]
-"""Of what was seen so far: within the limit, outside of it, nothing seen to say, or seen and left for the report to judge."""
+State = Literal["within", "outside", "open", "told", "aside"]
+"""Of what was seen so far: within the limit, outside of it, nothing seen to say, seen and left for the report to judge, or not judged in
+this run."""
 
 
 @dataclass(slots=True)

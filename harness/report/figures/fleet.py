@@ -61,7 +61,7 @@ def connections(line: pd.DataFrame, target: pd.DataFrame, times: Times, asked: i
     ]
     columns = ("second", "fewest open", "most open", "target's memory", "target's CPU, of a core")
     title = "Connections and the target's process" if len(read) else "Open connections"
-    return drawn(figure, "connections", title, f"{says} {times.strip_says}", columns, rows, wide=True)
+    return drawn(figure, "connections", title, f"{says} {times.context}", columns, rows, wide=True)
 
 
 def _process(above: Axes, below: Axes, read: pd.DataFrame, times: Times, frame: pd.DataFrame) -> str:

@@ -47,7 +47,7 @@ def health(line: pd.DataFrame, times: Times, fitness: Fitness) -> Drawing | None
     tops = {name: words.time(worst(line[name])) for name in ("slip", "lag", "stall")}
     says = (
         f"Worst schedule slip {tops['slip']}, worst lag {tops['lag']}, longest stall {tops['stall']}, host CPU at most "
-        f"{words.percent(worst(line['host_cpu']))}. {times.strip_says}"
+        f"{words.percent(worst(line['host_cpu']))}. {times.context}"
     )
     table = [
         (seconds_of(c), *(words.time(worst(c[name])) for name in ("slip", "lag", "stall")), words.percent(worst(c["host_cpu"])))

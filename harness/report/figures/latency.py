@@ -104,7 +104,7 @@ def heat(grid: LatencyGrid | None, times: Times, limit: float) -> Drawing | None
     top = grid.lines.iloc[int(grid.lines["p99"].to_numpy(dtype=float).argmax())]
     says = (
         f"The worst second had a p99 of {words.time(float(top['p99']))}, {float(top['at']):.0f} s after the first vote was due; "
-        f"the slowest delivery of all took {words.time(float(grid.lines['max'].max()))}. {times.strip_says}"
+        f"the slowest delivery of all took {words.time(float(grid.lines['max'].max()))}. {times.context}"
     )
     rows = [
         (

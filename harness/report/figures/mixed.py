@@ -59,7 +59,7 @@ def day(study: MixedStudy, steps: pd.DataFrame, deeds: pd.DataFrame, there: pd.D
     seen = study.visits
     says = (
         f"{words.count(seen.come)} came, {words.count(seen.go + seen.vanish)} left in mid-day, {words.count(seen.vanish)} of them without "
-        f"a word; they looked at single features {words.count(seen.view)} times. {times.strip_says}"
+        f"a word; they looked at single features {words.count(seen.view)} times. {times.context}"
     )
     table = deeds.merge(steps, on="at", how="outer").sort_values("at").fillna(0.0)
     columns = ("come", "go", "vanish", "view", "back", *_TYPES)

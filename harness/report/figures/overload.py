@@ -45,6 +45,6 @@ def overload(
     rows = [
         (seconds_of(c), words.time(worst(c["p50"])), words.time(worst(c["p99"])), words.count(float(c["n"].sum()))) for c in chunks(line)
     ]
-    says = f"{words.count(round(study.mean))} frames a second reached each socket. {times.strip_says}" if study.mean else times.strip_says
+    says = f"{words.count(round(study.mean))} frames a second reached each socket. {times.context}" if study.mean else times.context
     columns = ("second", "p50", "p99", "deliveries timed")
     return drawn(figure, "overload", "Frames, waiting and memory in overload", says, columns, rows, wide=True)

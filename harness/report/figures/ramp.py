@@ -38,7 +38,7 @@ def ramp_time(study: RampStudy, line: pd.DataFrame, target: pd.DataFrame, times:
         (str(p.cycle + 1), words.count(p.asked), words.count(p.open), words.size(p.rss), words.count(p.descriptors)) for p in study.plateaus
     ]
     columns = ("cycle", "asked", "open", "target's memory", "target's descriptors")
-    says = f"{len(study.peaks)} cycles; the rows are the settled half of each plateau. {times.strip_says}"
+    says = f"{len(study.peaks)} cycles; the rows are the settled half of each plateau. {times.context}"
     return drawn(figure, "ramp-time", "Connections that come and go, and the memory", says, columns, rows, wide=True)
 
 

@@ -49,7 +49,7 @@ def slow_readers(study: SlowStudy, line: pd.DataFrame, target: pd.DataFrame, tim
         for chunk in chunks(table)
     ]
     cut = sum(reader.cut for reader in study.readers)
-    says = f"{cut} of the {len(study.readers)} that stopped reading were cut off. {times.strip_says}"
+    says = f"{cut} of the {len(study.readers)} that stopped reading were cut off. {times.context}"
     columns = ("second", "others' p50", "others' p99", "target's memory")
     return drawn(figure, "slow-readers", "The others, the memory, and those who do not read", says, columns, rows, wide=True)
 

@@ -25,6 +25,7 @@ __all__ = ["Mark", "Stretch", "Times", "lines", "marks_of", "stretches", "times_
 
 _PHASES = frozenset({"ramp_started", "ramp_done", "sockets", "cast_started", "cast_ended", "drained"})
 _BAD = frozenset({"target_lost", "target_exited", "worker_lost", "overload", "clock_step", "problem"})
+_TITLES = {"gc": "GC"}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 _NEAR = 0.5
 _SEAM = 2.0
@@ -32,6 +33,7 @@ _LETTER = 5.0  # points that a letter of a label is wide, about
 _ROW = 12.0
 _ROWS_OF_LABELS = 2
 _STRIP = 0.16
+_NAMED = 8  # marks that the sentence names
 _END_ROOM = 1.0  # inches at the right for labels of the series
 
 
@@ -71,8 +73,20 @@ class Times:
         return t - self.origin
 
     @property
-    def strip_says(self) -> str:
-        """The strip in a sentence."""
+    def context(self) -> str:
+        """What every time line shows besides its own: the strip in a sentence, and the marks in another."""
+        return f"{self._fitness} {self._marked}".rstrip()
+
+    @property
+    def _marked(self) -> str:
+        if not self.marks:
+            return ""
+        named = [f"{mark.text}{f' ×{mark.times}' if mark.times > 1 else ''} at {mark.at:.0f} s" for mark in self.marks[:_NAMED]]
+        more = f" and {len(self.marks) - _NAMED} more, in the table of events" if len(self.marks) > _NAMED else ""
+        return f"Marked: {', '.join(named)}{more}."
+
+    @property
+    def _fitness(self) -> str:
         if not self.strip:
             return "The generator was not read."
         late = sum(each.end - each.begin for each in self.strip if each.level == 2)
@@ -104,7 +118,7 @@ def marks_of(events: Iterable[Event], origin: float, width: float) -> tuple[Mark
         if event.name in _PHASES:
             continue
         # A name that is not one of ours came from a file that somebody may have written: it is not put into a drawing.
-        text = event.name.replace("_", " ") if _NAME.fullmatch(event.name) else "event"
+        text = _TITLES.get(event.name) or (event.name.replace("_", " ") if _NAME.fullmatch(event.name) else "event")
         at = event.t - origin
         index = latest.get(text)
         if index is not None and at - marks[index].at <= 0.02 * width:

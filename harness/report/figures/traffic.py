@@ -63,7 +63,7 @@ def deliveries(line: pd.DataFrame, times: Times) -> Drawing | None:
     what = ", ".join(f"{words.count(float(wrong[name]))} {text}" for name, text in told.items() if wrong[name])
     says = (
         f"{words.count(float(made.sum()))} of {words.count(float(owed.sum()))} deliveries were made, "
-        f"at most {words.count(float(made.max()))} in a second; {what or 'nothing went wrong'}. {times.strip_says}"
+        f"at most {words.count(float(made.max()))} in a second; {what or 'nothing went wrong'}. {times.context}"
     )
     rows = [
         (seconds_of(chunk), *(words.count(float(chunk[name].sum())) for name in ("broadcasts", "expected", "delivered", *_WRONG)))

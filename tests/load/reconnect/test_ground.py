@@ -21,7 +21,7 @@ CLIENTS = 3
 
 def order(target: str = "") -> Order:
     options = SimpleNamespace(target=target, models="contract", causes="killed,expired", outages="1", time_scale=0.5, seed=1,
-                              reports="reports", run_folder="")  # fmt: skip
+                              reports="reports", run_folder="", thresholds="")  # fmt: skip
     return Order.of(options, CLIENTS)
 
 

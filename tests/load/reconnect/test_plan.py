@@ -16,7 +16,7 @@ from schemas import load_contract
 
 def order(clients: int = 10, **changes: Any) -> Order:
     given = {"target": "", "models": "sample,contract", "causes": "killed,expired", "outages": "10, 0.5", "time_scale": 1.0, "seed": 1,
-             "reports": "reports", "run_folder": ""}  # fmt: skip
+             "reports": "reports", "run_folder": "", "thresholds": ""}  # fmt: skip
     return Order.of(SimpleNamespace(**{**given, **changes}), clients)
 
 

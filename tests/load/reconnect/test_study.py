@@ -6,14 +6,16 @@ What a busy machine may change (times, who was back within them) is asserted onl
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.analysis.reconnect.summary import StudyAssessment, assess_study
-from harness.locust_run import scenario_file
+from harness.locust_run import PAGE, scenario_file
 from harness.verdict import Overall, Validity, Verdict
 from schemas import load_contract
 from tests.load.rig import Outcome, outcome, server, until
@@ -24,19 +26,20 @@ CODES = load_contract().close
 _MACHINE_REASONS = {"late", "stall"}
 
 
-def run(folder: Path, command: list[str], **options: object) -> Outcome:
-    """To the end, on however busy a machine."""
+def run(folder: Path, command: list[str], *, page: bool = False, **options: Any) -> Outcome:
+    """To the end, on however busy a machine; its page takes seconds to draw."""
     words = [*command, *(word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value)))]
     log = folder / "run.log"
     with log.open("wb") as output:
         code = subprocess.run(
             [*words, "--time-scale", str(SCALE), "--reports", str(folder / "reports")],
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False, timeout=PATIENCE,
+            env={**os.environ, PAGE: "yes" if page else "no"},
         ).returncode  # fmt: skip
     return outcome(code, log, folder / "reports")
 
 
-def locust(folder: Path, **options: object) -> Outcome:
+def locust(folder: Path, **options: Any) -> Outcome:
     command = [sys.executable, "-m", "locust", "-f", str(scenario_file("reconnect")), "--headless", "--only-summary"]
     return run(folder, [*command, "--users", str(CLIENTS), "--spawn-rate", str(CLIENTS)], **options)
 
@@ -54,17 +57,19 @@ def assessed(done: Outcome, cells: int) -> StudyAssessment:
         assert figures.own_failures == 0
     assert {reason.code for reason in assessment.summary.reasons} <= _MACHINE_REASONS, done.output
     assert done.code == assessment.summary.exit_code, done.output
-    page = (done.folder / "index.html").read_text("utf-8")
-    assert "Coming back, side by side" in page
     return assessment
 
 
 def test_a_server_that_goes_and_comes_back_as_the_command_line_asks_for_it(tmp_path: Path) -> None:
     """No target is named: the study starts, stops, kills and restarts the bundled server itself."""
     bench = [sys.executable, "-m", "harness.cli", "bench", "reconnect"]
-    done = run(tmp_path, bench, viewers=CLIENTS, causes="graceful,killed", models="contract,sample", outages=0.4)
+    asked = {"causes": "graceful,killed", "models": "contract,sample", "outages": 0.4, "json": tmp_path / "out.json"}
+    done = run(tmp_path, bench, page=True, viewers=CLIENTS, **asked)
     assert "report:" in done.output
+    assert "Coming back, side by side" in done.page()
     assessment = assessed(done, 4)
+    assert (tmp_path / "out.json").read_bytes() == (assessment.study.folder / "verdicts.json").read_bytes()
+    assert any(len(figures.cell.resyncs) for figures in assessment.evidence.cells), "some of those who are back fetch the state anew"
     cells = {(figures.cell.cause, figures.cell.model): figures for figures in assessment.evidence.cells}
     for model in ("contract", "sample"):
         assert cells["graceful", model].codes == {CODES.going_away: CLIENTS}

@@ -3,7 +3,8 @@
     contract = true                                     # keep judging by the contract as well; false: only by these lines
     require = ["latency.p99 < 500ms", "delivery.lost == 0", "memory.each <= 4KB"]
 
-A copy lies in the run folder, so that a run is judged again by the thresholds it was made with.
+A copy lies in the run folder, so that a run is judged again by the thresholds it was made with. What figures there are is not known here:
+the analysis hands them over by name, and so does the live page.
 """
 
 from __future__ import annotations
@@ -18,12 +19,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.analysis.metrics import Metric
 from harness.errors import UsageError
 from harness.verdict import Benchmark, Verdict, room_below
 from schemas import Benchmarks
 
-__all__ = ["FILE", "Threshold", "Thresholds", "contract_thresholds", "read_thresholds", "set_aside"]
+__all__ = [
+    "FILE",
+    "Metric",
+    "Threshold",
+    "Thresholds",
+    "contract_thresholds",
+    "keep_thresholds",
+    "read_thresholds",
+    "set_aside",
+    "thresholds_in",
+]
 
 FILE = "thresholds.toml"
 """Its name in a run folder."""
@@ -39,6 +49,15 @@ _SCALES: Mapping[str, Mapping[str, float]] = {
     "per second": {"": 1.0, "/s": 1.0},
     "count": {"": 1.0},
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One figure: in "s", "bytes", "count", "ratio" or "per second", with the number of samples behind it."""
+
+    value: float | None
+    unit: str
+    samples: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +78,10 @@ class Threshold:
             raise UsageError(f"{self.suffix!r} is no unit of {self.metric}", self.text, f"use one of: {allowed}")
         return self.number * scales[self.suffix]
 
+    def holds(self, value: float, unit: str) -> bool:
+        """Whether a figure in its own unit keeps the line. Raises UsageError as `limit` does."""
+        return _COMPARE[self.sign](value, self.limit(unit))
+
     def judge(self, place: int, metrics: Mapping[str, Metric]) -> Benchmark:
         """As a benchmark. A figure that the run does not have is INCONCLUSIVE. Raises UsageError for a name that no run has."""
         metric = metrics.get(self.metric)
@@ -69,7 +92,7 @@ class Threshold:
         limit, value = self.limit(metric.unit), metric.value
         verdict, detail, remedy = Verdict.INCONCLUSIVE, f"This run has no {self.metric}.", ""
         if value is not None and math.isfinite(value) and metric.samples:
-            holds = _COMPARE[self.sign](value, limit)
+            holds = self.holds(value, metric.unit)
             verdict = Verdict.PASS if holds else Verdict.FAIL
             detail = f"{self.metric} is {value:g}{' ' + metric.unit if metric.unit != 'count' else ''}; asked was: {self.text.strip()}."
             remedy = "" if holds else "See this figure's own section below, or change the line in the file of thresholds."
@@ -110,6 +133,18 @@ def read_thresholds(path: Path) -> Thresholds:
     if not contract and not require:
         raise UsageError("nothing would be judged", str(path), "give at least one line under require, or leave contract = true")
     return Thresholds(contract, tuple(_line(text, path) for text in require))
+
+
+def keep_thresholds(file: Path, folder: Path) -> None:
+    """Lay a copy into a run folder, which is judged by it from then on. Raises UsageError as `read_thresholds` does."""
+    read_thresholds(file)
+    (folder / FILE).write_bytes(file.read_bytes())
+
+
+def thresholds_in(folder: Path) -> Thresholds | None:
+    """Those by which a run folder is judged; None where nobody asked for any. Raises UsageError as `read_thresholds` does."""
+    file = folder / FILE
+    return read_thresholds(file) if file.is_file() else None
 
 
 def _line(text: str, path: Path) -> Threshold:
