@@ -149,6 +149,8 @@ class Contract:
     path: str
     cookie: str
     auth_refusal_status: int
+    rate_example_window: float
+    """Seconds that the example of a rate error tells, which contradicts `limits.rate_window` (A23)."""
     limits: Limits
     close: CloseCodes
     errors: ErrorCodes
@@ -183,6 +185,7 @@ def parse_contract(text: str) -> Contract:
         path=take("endpoint", "path"),
         cookie=take("endpoint", "cookie"),
         auth_refusal_status=take("endpoint", "auth_refusal_status"),
+        rate_example_window=take("rate", "example_window"),
         limits=fill(
             Limits,
             "choice",

@@ -22,7 +22,8 @@ from harness.measure.plan import VotePlan
 __all__ = ["Arrivals", "Book", "gaps", "gathered", "most_within", "owners", "told"]
 
 _CLOCKS = 0.05  # seconds that a message may seem to come before its vote
-_SPANS = (1.0, 2.0)  # seconds, in which frames are counted
+_SPANS = (1.0, 2.0)  # seconds, in which frames are counted ...
+_IN_HAND = 1.0  # ... from this long after the first vote on: what a limiter had in hand is used up by then
 _NS = 1_000_000_000
 
 
@@ -77,7 +78,7 @@ def gathered(crowd: Crowd, plan: VotePlan, book: Book, began: float, host: HostL
         latency=np.concatenate(latency) if latency else np.empty(0),
         stamped=stamped[taken],
         batches=sum(len(crowd.ear.messages[number]) > 1 for number in numbers),
-        most={seconds: most_within(rows, seconds) for seconds in _SPANS},
+        most={seconds: most_within(rows, seconds, began + _IN_HAND) for seconds in _SPANS},
         ping_gaps=gaps(every.of(crowd.ear.numbers("PING")), began, ended),
         ended=tuple(crowd.ear.ended),
         lag=crowd.ear.lag(),
@@ -138,11 +139,11 @@ def owners(
                 yield before[-1], number, told_of
 
 
-def most_within(rows: Rows, seconds: float) -> int:
-    """The most frames that came to one socket within any `seconds`."""
-    most, span = 0, round(seconds * _NS)
-    for slot in np.unique(rows.slot):
-        at = np.sort(rows.arrived[rows.slot == slot])
+def most_within(rows: Rows, seconds: float, began: float) -> int:
+    """The most frames that came to one socket within any `seconds` after `began`, which is in seconds since the epoch."""
+    most, span, late = 0, round(seconds * _NS), rows.arrived >= began * _NS
+    for slot in np.unique(rows.slot[late]):
+        at = np.sort(rows.arrived[late & (rows.slot == slot)])
         most = max(most, int((np.searchsorted(at, at + span, side="left") - np.arange(len(at))).max()))
     return most
 

@@ -33,8 +33,8 @@ class Cast:
     called, answered: seconds since the epoch; due: the same, by plan. first: seconds from the call to the first arrival, NaN where none
     came. counts: deliveries of each vote to each socket. latency: seconds from the call to the arrival, of every first delivery.
     stamped: seconds from the call to the message's own timestamp, for each vote that arrived, NaN where there is none. batches: frames
-    that held several messages. most: by a time in seconds, the most frames that came to one socket within any such time. ping_gaps:
-    seconds, on every socket, while votes were cast. lag: the harness's own, seconds, see Crowd.lag.
+    that held several messages. most: by a time in seconds, the most frames that came to one socket within any such time, the first second
+    apart. ping_gaps: seconds, on every socket, while votes were cast. lag: the harness's own, seconds, see Crowd.lag.
     """
 
     rate: float

@@ -16,7 +16,7 @@ from harness.conformance.outputs.junit import junit_xml
 from harness.conformance.outputs.markdown import markdown_summary
 from harness.conformance.outputs.terminal import terminal_text
 from harness.conformance.progress import Progress
-from harness.journal import new_run_folder
+from harness.run_folder import new_run_folder
 from harness.terminal import painted
 
 __all__ = ["app", "check", "pages"]

@@ -5,6 +5,8 @@ The rule here: a check ends in exactly one record, whatever happens in it, and n
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import shlex
 import threading
 import time
@@ -27,6 +29,8 @@ from schemas import Clause, Level, Limits, load_clauses
 __all__ = ["Check", "Conductor", "bound_of", "explain"]
 
 _ROOM = 60.0  # seconds beyond its own waiting that a check may take
+_HANDS = 16  # threads that take back what an interrupted run made
+_IN_FLIGHT = 0.25  # seconds for what is just being made: it can be taken back only when its id is known
 _CONNECTIONS = 6  # whose frames are kept when a check names none itself
 
 
@@ -129,6 +133,30 @@ class Conductor:
         record = self._record(check, self.stage(check), ending, time.time() - seconds - self._origin, seconds)
         self.keep(record)
         return record
+
+    def take_back(self, seconds: float) -> None:
+        """The run is interrupted: no check makes anything more, and what all of them did to the target is undone, as far as that goes in
+        `seconds`. What a process leaves that is killed itself (SIGKILL, out of memory) stays: features titled "Check of ..." or "Made for
+        ...", and votes on features that were there before.
+        """
+        self.ground.interrupted = True
+        deadline = time.monotonic() + seconds
+        time.sleep(_IN_FLIGHT)
+        with self._lock:
+            todo = queue.SimpleQueue[Stage]()
+            for stage in self._stages.values():
+                todo.put(stage)
+
+        def work() -> None:
+            with contextlib.suppress(queue.Empty):
+                while time.monotonic() < deadline:
+                    todo.get_nowait().undo()
+
+        hands = [threading.Thread(target=work, name=f"taking back {number}", daemon=True) for number in range(_HANDS)]
+        for hand in hands:
+            hand.start()
+        for hand in hands:
+            hand.join(max(0.0, deadline - time.monotonic()))
 
     def tidy(self) -> None:
         """Give back what checks that were given up still hold. Called at the very end."""

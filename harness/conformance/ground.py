@@ -75,6 +75,8 @@ class Ground:
         self.observer = Observer(target.readings, slack, self.secrets, self.people.names, target.error_codes)
         self.lost: str | None = None
         """Why the target counts as gone; None while it answers."""
+        self.interrupted = False
+        """The run is being ended: no check begins anything any more."""
         self.places = threading.Lock()
         """Held by who fills the target up, and by a check of long waits while it opens a socket, which would else be one too many."""
         self._failures = 0

@@ -1,6 +1,7 @@
 """Starts pytest with the plugin as a process of its own, reads its progress, and ends it when its time is over, whatever it does.
 
-A process apart keeps the caller's pytest, plugins and settings out of the gate, and can always be ended.
+A process apart keeps the caller's pytest, plugins and settings out of the gate, and can always be ended. The rule: whoever ends it, by
+Ctrl-C, by a signal or by killing us, it is asked first, and has a few seconds to take back what the checks made on the target.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from harness.conformance.plugin import PROGRESS
+from harness.child import end_with_parent
+from harness.conformance.plugin import PROGRESS, TAKING_BACK
 
 __all__ = ["CHECKS", "Passed", "RunsPass", "pytest_arguments", "pytest_environment", "run_pass"]
 
@@ -24,6 +26,7 @@ CHECKS = Path(__file__).parent / "checks"
 _INTERNAL = 3  # pytest's own exit status for an error of its own; 0, 1 and 5 are ends in good order
 _UNLOADED = (2, 4)  # collection was interrupted by an error; wrong usage, such as a file that is not there
 _LAST_LINES = 15
+_LEAVING = 2.0  # seconds to write down what is known and go, beyond those for taking back
 _BETWEEN = " / "
 
 
@@ -107,6 +110,7 @@ def run_pass(
             errors="replace",
             env=pytest_environment(),
             start_new_session=True,
+            preexec_fn=end_with_parent(),
         )
 
         def relay() -> None:
@@ -140,7 +144,17 @@ def _wait(process: subprocess.Popen[str], seconds: float) -> int | None:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """The whole group: xdist's workers too."""
+    """The whole group, xdist's workers too: asked while it runs, and then killed, whatever it says."""
+    try:
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, signal.SIGTERM)
+                process.wait(TAKING_BACK + _LEAVING)
+    finally:
+        _kill(process)
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):

@@ -8,6 +8,8 @@ they said; -k, -m and -x work as ever. Under pytest-xdist each worker runs its c
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -28,12 +30,15 @@ from harness.errors import ExitCode, HarnessError
 from harness.verdict import Verdict
 from schemas import Clause
 
-__all__ = ["PLAN", "PROGRESS"]
+__all__ = ["PLAN", "PROGRESS", "TAKING_BACK"]
 
 PROGRESS = "::check "
 """What a progress line begins with: for the gate, which reads them."""
 PLAN = "PLAN "
 """What the progress line begins with that says how many checks there are, and how many seconds they wait."""
+
+TAKING_BACK = 5.0
+"""Seconds that an interrupted run takes at most to withdraw its votes and to delete the features that it made."""
 
 _KEY = pytest.StashKey["_Plugin"]()
 _PATIENT = 96  # threads for checks that wait; they cost next to nothing
@@ -104,6 +109,8 @@ class _Plugin:
         worker, workers = (int(name[2:]), int(given["workercount"]) + 1) if name.startswith("gw") else (0, 1)
         options = options_of(self.config, target.base_url, worker, workers)
         folder = Path(option("run_folder")) if option("run_folder") and not self._controls() else None
+        if option("run_folder") and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # the gate asks us to end in good order
         self._recorder = Recorder(folder, f"{option('only') or 'all'}-{name}")
         ground = Ground(target, options, lambda text: print(f"{PROGRESS}{text}" if folder else text, flush=True))
         self.conductor = Conductor(ground, self._recorder, option("target"), option("run_began") or time.time())
@@ -216,6 +223,8 @@ class _Plugin:
         if conductor is None or recorder is None:
             return
         ground = conductor.ground
+        if session.exitstatus == pytest.ExitCode.INTERRUPTED:
+            conductor.take_back(TAKING_BACK)
         observed = [] if self._controls() else self._observed(session)
         for record in observed:
             conductor.keep(record)
@@ -223,7 +232,8 @@ class _Plugin:
             recorder.write({"kind": "reading", "key": key, "value": value, "source": source})
         if ground.lost is not None:
             recorder.write({"kind": "lost", "problem": ground.lost})
-        conductor.tidy()
+        if not ground.interrupted:
+            conductor.tidy()
         recorder.close()
         ground.close()
         verdicts = {record.verdict for record in (*conductor.records.values(), *observed)}

@@ -22,7 +22,7 @@ __all__ = ["Finding", "Judged", "Scrutiny"]
 
 _CACHE = 4096  # messages remembered by their bytes
 _SHORT = 2  # characters, of which a name is too short to be looked for
-_UTC_MS = re.compile(r".*\.\d{3}Z")
+_UTC_MS = re.compile(r".*\.\d{3,}Z")  # finer than milliseconds has them too
 _PERSONAL = re.compile(r"[\w.+-]+@[\w-]+\.[A-Za-z]{2,}|(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])|\+\d[\d ()/-]{8,}\d")
 _INNARDS = re.compile(r"Traceback|File \"|\bat \S+ \(|(?:/[\w.-]+){2,}\.(?:py|js|ts|go|rb|java|php|rs)\b|[A-Z]:\\\\")
 _FREE_TEXT = frozenset({"title", "description"})  # what users wrote themselves
@@ -170,16 +170,18 @@ class Scrutiny:
                 continue
             if _PERSONAL.search(text):
                 return [Finding("SEC-08", "nothing that looks like an e-mail, telephone or IP address", f"{path} has one")]
-            if named is not None and named.search(text):
+            # In prose a name of one word may be a word: Max is no user in "Max 10 messages".
+            if named is not None and any(path != "message" or " " in found[0] for found in named.finditer(text)):
                 return [Finding("SEC-08", "a user's name in feature.createdBy.name only", f"{path} has one")]
         return []
 
     def _named(self) -> re.Pattern[str] | None:
-        """Finds any user's name; None when none is known."""
+        """Finds any user's name as whole words; None when none is known."""
         names = self._names()
         if names != self._searched[0]:
-            long = [re.escape(name) for name in sorted(names) if len(name) > _SHORT]
-            self._searched = names, re.compile("|".join(long)) if long else None
+            # The longest first: of Ada and Ada Example it is the latter that stands there.
+            long = [re.escape(name) for name in sorted(names, key=len, reverse=True) if len(name) > _SHORT]
+            self._searched = names, re.compile(rf"(?<!\w)(?:{'|'.join(long)})(?!\w)") if long else None
         return self._searched[1]
 
     def about(self, frame: Frame, messages: Collection[Mapping[str, Any]]) -> list[Finding]:

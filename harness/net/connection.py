@@ -8,29 +8,24 @@ becomes part of the record.
 from __future__ import annotations
 
 import contextlib
-import select
-import socket
 import ssl
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
 from harness.net.frames import CLOSE, PING, PONG, TEXT, FrameDecoder, WireFrame, close_payload, encode, parse_close
 from harness.net.handshake import Headers, Opened, Refused, open_websocket
 from harness.net.transcript import Closed, Direction, Frame, Party, Transcript
+from harness.net.wire import Cut, SendError, Wire
 
-__all__ = ["Bounds", "Closed", "Connection", "Frame", "Policy", "SendError"]
+__all__ = ["Bounds", "Closed", "Connection", "Frame", "Policy", "SendError", "may_be_ping"]
 
 _PONG = b'{"type":"PONG"}'
-_PING_BYTES = 256  # a PING is looked for in shorter messages only: parsing a flood is not the reader's work
-_NO_LINGER = struct.pack("ii", 1, 0)
-_TCP_ENDED = frozenset({7, 8, 9})  # CLOSE, CLOSE_WAIT, LAST_ACK in the kernel's numbering: the peer is done
-_CHUNK = 65_536
+_PING_BYTES = 1024  # a PING is looked for in shorter messages only: parsing a flood is not the reader's work
 _ABNORMAL = 1006  # RFC 6455 section 7.1.5: the connection ended without a Close frame
 
 
@@ -64,10 +59,6 @@ class Bounds:
     """Seconds from the end of the closing handshake until we cut a TCP connection that the server leaves open."""
 
 
-class SendError(Exception):
-    """The bytes did not all go out: the connection has ended, or the server does not read."""
-
-
 class Connection:
     """Made by `open`. Its methods may be called from any thread."""
 
@@ -82,16 +73,12 @@ class Connection:
         self.unanswered = 0
         """Answers that were left out because the server does not read."""
         self._transcript = Transcript(bounds.frames, bounds.transcript, bounds.payload)
-        self._sock = opened.sock
-        self._sock.settimeout(0)
-        self._wire = threading.Lock()  # TLS allows one caller at a time; plain sockets do not mind
-        self._unsent = bytearray()
+        self._wire = Wire(opened.sock, name)
+        self._answering = threading.Lock()  # taken before the wire's own, never after it
         self._held: list[tuple[int, bytes]] | None = None
         self._decoder = FrameDecoder(bounds.payload)
         self._sent_close_at: float | None = None
         self._received_close: Frame | None = None
-        self._cut: Literal["abort", "blackhole"] | None = None
-        self._released = threading.Event()  # ends a black hole
         self._reader = threading.Thread(target=self._read, args=(opened.leftover,), name=f"reader {name}", daemon=True)
 
     @classmethod
@@ -191,23 +178,10 @@ class Connection:
         return self.wait_for(lambda frame: frame.opcode == CLOSE, timeout)
 
     def wait_reaped(self, timeout: float) -> float | None:
-        """Of a black hole: when (monotonic, to 0.02 s) the server was seen to end TCP; None when it did not in
-        `timeout`.
-
-        Asked of the kernel, for nothing is read here any more. Linux only.
+        """Of a black hole: when (monotonic, to 0.02 s) the server was seen to end TCP; None when it did not in `timeout`
+        seconds. Linux only.
         """
-        deadline = time.monotonic() + timeout
-        while True:
-            try:
-                state = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-            except OSError:
-                return time.monotonic()
-            now = time.monotonic()
-            if state in _TCP_ENDED:
-                return now
-            if now >= deadline:
-                return None
-            time.sleep(0.02)
+        return self._wire.wait_reaped(timeout)
 
     # ---- what goes
 
@@ -234,16 +208,16 @@ class Connection:
         """
         data = encode(opcode, payload, **broken)
         fin, rsv, masked = broken.get("fin", True), broken.get("rsv", 0), broken.get("masked", True)
-        self._refuse_when_over(len(data))
+        self._wire.refuse_when_over(len(data))
         frame = self._note("out", WireFrame(opcode, fin, rsv, masked, payload))
         if opcode == CLOSE and self._sent_close_at is None:
             self._sent_close_at = frame.at
-        self._send(data)
+        self._wire.send(data, self.bounds.send_within)
         return frame
 
     def send_raw(self, data: bytes) -> None:
         """These bytes as they are, and no entry in the transcript: they need not be frames."""
-        self._send(data)
+        self._wire.send(data, self.bounds.send_within)
 
     @contextlib.contextmanager
     def in_one_piece(self) -> Iterator[None]:
@@ -251,12 +225,12 @@ class Connection:
 
         A PONG between two fragments would break RFC 6455 section 5.4, and a server that says so would be in the right.
         """
-        with self._wire:
+        with self._answering:
             self._held = []
         try:
             yield
         finally:
-            with self._wire:
+            with self._answering:
                 held, self._held = self._held, None
             for opcode, payload in held:
                 self._answer(opcode, payload)
@@ -271,114 +245,52 @@ class Connection:
         """Read and write nothing any more and leave TCP open, as a client that hangs. `abort` ends it."""
         self._stop("blackhole")
 
-    def _stop(self, how: Literal["abort", "blackhole"]) -> None:
-        if self.closed is not None:
-            return
-        # Shutting down the receiving half wakes the reader and puts nothing on the wire; the lock keeps TLS from seeing
-        # an end of the stream, to which it would answer with an alert.
-        with self._wire, contextlib.suppress(OSError):
-            self._cut = how
-            socket.socket.shutdown(self._sock, socket.SHUT_RD)
-        if how == "abort":
-            self._released.set()
-
-    def _refuse_when_over(self, size: int) -> None:
-        if self._cut is not None or self.closed is not None:
-            raise SendError(f"the connection {self.name} has ended: {size} bytes were not sent")
+    def _stop(self, how: Cut) -> None:
+        if self.closed is None:
+            self._wire.stop(how)
 
     def _note(self, direction: Direction, wire: WireFrame) -> Frame:
         return self._transcript.record(direction, wire, time.monotonic(), time.time())
 
-    def _send(self, data: bytes) -> None:
-        deadline = time.monotonic() + self.bounds.send_within
-        self._refuse_when_over(len(data))
-        with self._wire:
-            self._unsent += data
-        while not self._flush():
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise SendError(f"the server read nothing for {self.bounds.send_within:g} s: bytes are still unsent")
-            self._refuse_when_over(len(data))
-            self._poll(select.POLLOUT, min(left, 0.5))
-
-    def _flush(self) -> bool:
-        """Hand what waits to the kernel; True when nothing waits any more. Raises SendError when that fails."""
-        with self._wire:
-            self._refuse_when_over(len(self._unsent))
-            try:
-                while self._unsent:
-                    sent = self._sock.send(self._unsent)
-                    del self._unsent[:sent]
-            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                return False
-            except OSError as error:
-                self._unsent.clear()
-                raise SendError(f"the connection {self.name} broke while sending: {error.strerror or error}") from None
-            return True
-
     def _answer(self, opcode: int, payload: bytes) -> None:
         """Send without waiting: a server that does not read must not stop the reader."""
-        with self._wire:
+        with self._answering:
             if self._held is not None:
                 self._held.append((opcode, payload))
                 return
-            if len(self._unsent) > self.bounds.unsent:
+            if not self._wire.offer(encode(opcode, payload), self.bounds.unsent):
                 self.unanswered += 1
                 return
-            self._unsent += encode(opcode, payload)
         self._note("out", WireFrame(opcode, True, 0, True, payload))
         with contextlib.suppress(SendError):
-            self._flush()
+            self._wire.flush()
 
     # ---- the reader's thread
-
-    def _poll(self, events: int, seconds: float | None) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            poll = select.poll()
-            poll.register(self._sock, events)
-            poll.poll(None if seconds is None else max(0.0, seconds * 1000))
 
     def _read(self, leftover: bytes) -> None:
         problem: str | None = None
         ended_by: Party = "server"
         try:
             chunk: bytes | None = leftover or None
-            while self._cut is None:
+            while self._wire.cut is None:
                 if chunk is not None:
                     self._take(chunk)
                 problem = self._decoder.failed or self._lingered()
                 if problem is not None:
                     ended_by = "client"
                     break
-                chunk = self._receive()
+                chunk = self._wire.receive(self._linger_left())
                 if chunk == b"":
                     break
         except OSError as error:
             problem = f"the connection broke: {error.strerror or error}"
         except Exception as error:  # the record must say so: a dead reader would look like a silent server
             problem, ended_by = f"the reader failed: {type(error).__name__}: {error}", "client"
-        if self._cut == "blackhole":
-            self._released.wait()
-        if self._cut is not None:
+        if self._wire.cut == "blackhole":
+            self._wire.wait_released()
+        if self._wire.cut is not None:
             problem, ended_by = None, "client"
         self._end(ended_by, problem)
-
-    def _receive(self) -> bytes | None:
-        """A chunk; empty at the end of the stream; None when there was nothing to read and something has changed."""
-        with self._wire:
-            if self._cut is not None:
-                return None
-            try:
-                return self._sock.recv(_CHUNK)
-            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                pass
-            except ssl.SSLEOFError:
-                return b""
-        if self._unsent:
-            with contextlib.suppress(SendError):
-                self._flush()
-        self._poll(select.POLLIN | (select.POLLOUT if self._unsent else 0), self._linger_left())
-        return None
 
     def _linger_left(self) -> float | None:
         """Seconds until we end TCP ourselves; None while the closing handshake is not complete."""
@@ -409,11 +321,7 @@ class Connection:
 
     def _end(self, ended_by: Party, problem: str | None) -> None:
         now, wall = time.monotonic(), time.time()
-        if ended_by == "client":
-            with contextlib.suppress(OSError):
-                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        with self._wire, contextlib.suppress(OSError):
-            self._sock.close()
+        self._wire.close(reset=ended_by == "client")
         frame, sent = self._received_close, self._sent_close_at
         code, reason = parse_close(frame.payload) if frame else (_ABNORMAL, "")
         server_first = frame is not None and (sent is None or frame.at <= sent)
@@ -432,6 +340,11 @@ class Connection:
         )
 
 
+def may_be_ping(message: bytes) -> bool:
+    """Whether the application's PING can stand in these bytes; in JSON any letter of it may also be written as an escape."""
+    return b"PING" in message or b"\\u" in message
+
+
 def _is_ping(frame: Frame) -> bool:
     message = frame.message
-    return message is not None and len(message) <= _PING_BYTES and b"PING" in message and frame.type == "PING"
+    return message is not None and len(message) <= _PING_BYTES and may_be_ping(message) and frame.type == "PING"

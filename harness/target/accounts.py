@@ -11,8 +11,9 @@ from pydantic import SecretStr
 from harness.errors import UsageError
 from harness.target.hooks import compiled_headers
 from harness.target.http import HttpClient
+from harness.target.login import Login, LoginSource
 from harness.target.profile import Account, CommandSessions, FileSessions, LoginSessions, checked
-from harness.target.sources import CommandSource, FileSource, Login, LoginSource, Source
+from harness.target.sources import CommandSource, FileSource, Source
 from harness.target.text import TextError, compile_json, compile_text, variable
 from harness.target.where import Where, text_error
 

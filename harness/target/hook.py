@@ -215,9 +215,10 @@ def _at(data: Any, path: str, what: str) -> Any:
 
 
 def _count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
+    """A whole number as JSON may write it: 43, 43.0 or 4.3e1."""
+    if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, float) and value.is_integer())):
         raise ValueError(f"is {json.dumps(value)[:40]}, not a whole number")
-    return value
+    return int(value)
 
 
 def _id(value: Any) -> str:

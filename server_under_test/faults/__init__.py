@@ -27,6 +27,7 @@ _MODULES = (
     "frames",
     "votes",
     "batching",
+    "edits",
     "features",
     "errors",
     "subscriptions",

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from harness.errors import HarnessError, LoginRefused, TargetUnreachable, UsageError
 from harness.target import Session, Target, load_profile
+from harness.target.login import LoginPace
 from harness.target.session import cookie_problem
-from harness.target.sources import LoginPace, parse_sessions
+from harness.target.sources import parse_sessions
 from tests.target.api import Api, Reply, Seen, api
 
 COOKIE = "better-auth.session_token"

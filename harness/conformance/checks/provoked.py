@@ -11,6 +11,7 @@ from harness.conformance import Connection, Inconclusive, NotTestable, Stage, un
 from harness.conformance.checks.ballots import about
 from harness.conformance.outcome import Ending
 from harness.errors import UsageError
+from harness.net.frames import CLOSE
 from harness.target import Session
 
 __all__ = ["listen", "speaks", "watching_admin"]
@@ -35,7 +36,7 @@ def listen(stage: Stage) -> list[Connection]:
 
 def speaks(stage: Stage, *kinds: str) -> None:
     """Inconclusive when none of these messages came (any, without an argument): then nothing was there to be judged."""
-    frames = [frame for connection in listen(stage) for frame in connection.frames() if frame.direction == "in" and frame.opcode < 8]
+    frames = [frame for connection in listen(stage) for frame in connection.frames() if frame.direction == "in" and frame.opcode < CLOSE]
     found = {str(message.get("type")) for frame in frames for message in unpack(frame)}
     if not frames or (kinds and not found & set(kinds)):
         raise Inconclusive(f"the target sent no {' or '.join(kinds) or 'message'} that could be judged")

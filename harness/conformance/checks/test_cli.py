@@ -270,7 +270,8 @@ def test_message_rate(stage: Stage) -> None:
         attempt = play.first()
         answered(stage, play, attempt)
         _watch(play, attempt, 1.5 * window)
-        told = attempt.send(_error(code, "Too many requests. Please slow down.", context={"limit": limits.rate_messages, "window": "10s"}))
+        rule = {"limit": limits.rate_messages, "window": f"{window:g}s"}
+        told = attempt.send(_error(code, "Too many requests. Please slow down.", context=rule))
         settled = told + max(0.1 * window, _LATE / 4)  # what was on its way is not held against it
         _watch(play, attempt, settled + window - time.monotonic())
         times = [line.at for each in play.attempts for line in each.received()]

@@ -5,86 +5,20 @@ Each input goes over a socket of its own: the readings allow a server to close i
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import secrets
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from harness.conformance import Broken, Connection, Frame, Inconclusive, Message, Recorded, Refused, SendError, Stage, clause
+from harness.conformance import Broken, Connection, Inconclusive, Message, Recorded, Refused, Stage, clause
 from harness.conformance.checks.ballots import about
 from harness.conformance.checks.listening import can, exclusive
+from harness.conformance.checks.monsters import lives, monsters, while_it_reads
+from harness.conformance.checks.reactions import json_of, reaction, text_of
 from harness.net.frames import Opcode
 from harness.target import Session
-from schemas import Limits, validate_server
+from schemas import validate_server
 
 _NOTHING = {"type": "UNSUBSCRIBE", "featureIds": ["nothing-of-the-kind"]}
-_BIG = 1024 * 1024  # bytes
-_DEEP = 10_000
-_MANY = 100_000
-_LOOK = 0.05  # seconds between two looks at the others
-
-
-@dataclass(frozen=True)
-class Reaction:
-    """What a server did with a message: an ERROR, a Close, or nothing that could be seen."""
-
-    error: Message | None = None
-    close: int | None = None
-
-    @property
-    def code(self) -> str:
-        """The ERROR's code, "" without one."""
-        return "" if self.error is None else str(self.error.get("code"))
-
-    def __str__(self) -> str:
-        if self.error is not None:
-            return f"ERROR {self.code}"
-        return "nothing" if self.close is None else f"a Close {self.close}"
-
-
-def reaction(
-    stage: Stage, connection: Connection, send: Callable[[Connection], object], *, patient: bool = True, besides: str = ""
-) -> Reaction:
-    """Send something and see what comes. patient: wait as long as an answer may take; else until a Ping sent after it was answered.
-
-    besides: an error code that cannot be the answer, for it can only have strayed here (ERR-03).
-    """
-
-    def telling(frame: Frame) -> bool:
-        return frame.opcode == Opcode.CLOSE or (frame.type == "ERROR" and not (besides and frame.json().get("code") == besides))
-
-    mark = connection.mark()
-    payload = os.urandom(8)
-    try:
-        send(connection)
-        if not patient:
-            connection.ping(payload)
-            connection.wait_for(lambda frame: telling(frame) or frame.payload == payload, stage.patience, mark)
-    except SendError:  # it was closed before all of it was out
-        pass
-    frame = connection.wait_for(telling, stage.patience if patient else stage.grace, mark)
-    if frame is None:
-        closed = connection.closed
-        return Reaction(close=closed.code) if closed is not None else Reaction()
-    if frame.opcode == Opcode.CLOSE:
-        closed = connection.wait_closed(stage.patience)
-        return Reaction(close=int.from_bytes(frame.payload[:2]) if closed is None else closed.code)
-    return Reaction(error=frame.json())
-
-
-def text_of(text: str) -> Callable[[Connection], object]:
-    """Sends this text."""
-    return lambda connection: connection.send_text(text)
-
-
-def json_of(message: Message) -> Callable[[Connection], object]:
-    """Sends this message."""
-    return lambda connection: connection.send_json(message)
 
 
 def invalid(stage: Stage, *inputs: tuple[str, str]) -> None:
@@ -278,29 +212,6 @@ def test_no_relay(stage: Stage) -> None:
         stage.no_reply(viewer, lambda message: marker in json.dumps(message), since=mark, expected="nothing of what another client made up")
 
 
-def monsters(limits: Limits) -> Sequence[tuple[str, bytes]]:
-    """Texts that have brought servers down. Those that are not about size are shorter than the largest message, so that they are read."""
-    nested = "[" * _DEEP + "]" * _DEEP
-    ids = [f'"clnone{number:08}"' for number in range(_MANY)]
-    fitting = ids[: limits.message_bytes // (2 * len(ids[0]))]
-    return (
-        ("one id of 1 MiB", b'{"type":"SUBSCRIBE","featureIds":["' + b"x" * _BIG + b'"]}'),
-        ("1 MiB that is no JSON", b"x" * _BIG),
-        ("deep arrays", nested.encode()),
-        ("ids nested deep", f'{{"type":"SUBSCRIBE","featureIds":{nested}}}'.encode()),
-        ("objects nested deep and cut off", b'{"a":' * _DEEP),
-        ("many ids", f'{{"type":"SUBSCRIBE","featureIds":[{",".join(fitting)}]}}'.encode()),
-        ("very many ids", f'{{"type":"SUBSCRIBE","featureIds":[{",".join(ids)}]}}'.encode()),
-        ("an escaped lone surrogate", b'{"type":"UNSUBSCRIBE","featureIds":["\\ud800"]}'),
-        ("a lone surrogate in bytes", b'{"type":"UNSUBSCRIBE","featureIds":["\xed\xa0\x80"]}'),
-        ("bytes that are no UTF-8", b'{"type":"\xff\xfe"}'),
-        ("a number of 5000 digits", b'{"type":"PONG","n":' + b"9" * 5000 + b"}"),
-        ("a number out of range", b'{"type":1e999999}'),
-        ("NUL and control characters", b'{"type":"SUBSCRIBE","featureIds":["\x00\x01\\u0000"]}'),
-        ("names that objects have", b'{"type":"UNSUBSCRIBE","featureIds":["__proto__","constructor"],"__proto__":{"type":"PONG"}}'),
-    )
-
-
 @clause("ERR-12")
 def test_survives(stage: Stage) -> None:
     """Whatever one client sends, the server and all other sockets live on, and are told of votes."""
@@ -308,18 +219,14 @@ def test_survives(stage: Stage) -> None:
     (session,) = exclusive(stage)
     others = [stage.connect(session, name="the same session"), stage.connect(stage.user(1), name="another user")]
     for what, payload in monsters(stage.limits):
-        opened = stage.try_connect(session, name=what)
-        if isinstance(opened, Refused):
-            raise Broken("new sockets after the one before", f"none opens: {opened.problem}", others)
+        opened = admitted(stage, session, what, others)
 
         def look(what: str = what) -> None:
             for other in others:
                 lives(stage, other, what)
 
         while_it_reads(stage, opened, payload, look)
-    last = stage.try_connect(session, name="afterwards")
-    if isinstance(last, Refused):
-        raise Broken("new sockets after all of them", f"none opens: {last.problem}", others)
+    last = admitted(stage, session, "afterwards", others)
     if can(stage, "V"):
         feature, viewers = stage.feature(), (others[0], last)
         marks = [viewer.mark() for viewer in viewers]
@@ -328,34 +235,16 @@ def test_survives(stage: Stage) -> None:
             stage.expect(viewer, about(feature), "votes after all of them", mark)
 
 
-def while_it_reads(stage: Stage, connection: Connection, payload: bytes, look: Callable[[], object]) -> None:
-    """Send a text, and look again and again until a Ping sent after it is answered, the server closes, or it has had time enough."""
-    fence, mark, deadline = os.urandom(8), connection.mark(), time.monotonic() + stage.patience
-
-    def send() -> None:
-        with contextlib.suppress(SendError):  # it may be closed before all is out
-            connection.send_frame(Opcode.TEXT, payload)
-            connection.ping(fence)
-
-    with ThreadPoolExecutor(1) as pool:  # a server that stands still does not read, and a send would wait for it
-        pool.submit(send)
-        while time.monotonic() < deadline and connection.closed is None:
-            look()
-            if connection.wait_for(lambda frame: frame.opcode == Opcode.CLOSE or frame.payload == fence, _LOOK, mark) is not None:
-                break
-    look()
-
-
-def lives(stage: Stage, connection: Connection, after: str) -> None:
-    """The socket answers a Ping frame."""
-    payload, mark = os.urandom(8), connection.mark()
-    try:
-        connection.ping(payload)
-    except SendError as error:
-        raise Broken(f"other sockets to live on after {after}", str(error), connection) from None
-    if connection.wait_for(lambda frame: frame.payload == payload, stage.patience, mark) is None:
-        how = "it answers no Ping" if connection.closed is None else f"it was closed with {connection.closed.code}"
-        raise Broken(f"other sockets to live on after {after}", how, connection)
+def admitted(stage: Stage, session: Session, name: str, others: list[Connection]) -> Connection:
+    """A further socket of the one who sent all that. Raises Inconclusive when only this client is turned away, as may well be."""
+    opened = stage.try_connect(session, name=name)
+    if not isinstance(opened, Refused):
+        return opened
+    for other in others:
+        lives(stage, other, "what was sent")
+    if opened.status is not None and isinstance(stage.try_connect(stage.user(1), name="another client"), Connection):
+        raise Inconclusive(f"the client that sent all that is not let in again ({opened.problem}), so no more could be tried")
+    raise Broken("new sockets after what was sent", f"none opens: {opened.problem}", others)
 
 
 @clause("ERR-13")

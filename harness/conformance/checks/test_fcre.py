@@ -109,7 +109,7 @@ def test_beginning(stage: Stage) -> None:
     viewer = another_admin(stage, author)
     message = created(stage, author, viewer)
     feature = feature_of(message)
-    if isinstance(feature.get("voteCount"), bool) or not isinstance(feature.get("voteCount"), int):
+    if isinstance(feature.get("voteCount"), bool) or not isinstance(feature.get("voteCount"), int | float):
         raise Inconclusive("voteCount is no number (see FCRE-03)")
     if feature["voteCount"] != 0:
         raise Broken("voteCount 0 at creation", f"{feature['voteCount']}", viewer)

@@ -72,6 +72,7 @@ def alive(stage: Stage, connection: Connection, what: str) -> None:
 
 @clause("HS-01")
 def test_valid_session_opens(stage: Stage) -> None:
+    """A valid session opens a socket that answers, and the accept value belongs to the key."""
     opened = stage.try_connect(stage.user())
     if isinstance(opened, Refused):
         if opened.status is None and opened.phase != "invalid":
@@ -82,11 +83,13 @@ def test_valid_session_opens(stage: Stage) -> None:
 
 @clause("HS-02")
 def test_no_cookie(stage: Stage) -> None:
+    """Without a cookie nobody gets in."""
     refused(stage, "a handshake without a cookie")
 
 
 @clause("HS-03")
 def test_token_never_issued(stage: Stage) -> None:
+    """A value that no server ever signed gets nobody in, nor garbage, nor an empty one."""
     session = stage.user()
     refused(stage, "a token that was never issued", cookies=[cookie(session, _NEVER_ISSUED)])
     refused(stage, "a value that is no token", cookies=[cookie(session, "garbage")])
@@ -95,6 +98,7 @@ def test_token_never_issued(stage: Stage) -> None:
 
 @clause("HS-04")
 def test_revoked_session(stage: Stage) -> None:
+    """A session that was good gets nobody in once it is revoked."""
     (session,) = stage.disposable()
     opens(stage, "the session, before it is revoked", cookies=[cookie(session)])
     stage.revoke(session)
@@ -103,6 +107,7 @@ def test_revoked_session(stage: Stage) -> None:
 
 @clause("HS-05")
 def test_one_byte_altered(stage: Stage) -> None:
+    """One altered character in token or signature, or no signature, and the session is none."""
     session = stage.user()
     value = session.value.get_secret_value()
     token = value.rpartition(".")[0]
@@ -115,6 +120,7 @@ def test_one_byte_altered(stage: Stage) -> None:
 
 @clause("HS-06")
 def test_only_the_named_cookie(stage: Stage) -> None:
+    """The token counts in the named cookie only, not under another name nor in the query."""
     stage.reading("cookie_name")
     session = stage.user()
     value = session.value.get_secret_value()
@@ -126,6 +132,7 @@ def test_only_the_named_cookie(stage: Stage) -> None:
 
 @clause("HS-07")
 def test_among_other_cookies(stage: Stage) -> None:
+    """The session cookie is found among others, in any order, in quotes or not."""
     session = stage.user()
     ours, quoted = cookie(session), cookie(session, f'"{session.value.get_secret_value()}"')
     for why, cookies in (
@@ -140,6 +147,7 @@ def test_among_other_cookies(stage: Stage) -> None:
 
 @clause("HS-08")
 def test_refused_peer_reads_nothing(stage: Stage) -> None:
+    """Who is refused never sees a data frame."""
     opened = stage.handshake(cookies=[cookie(stage.user(), _NEVER_ISSUED)])
     if isinstance(opened, Refused):
         if opened.status is None:
@@ -155,6 +163,7 @@ def test_refused_peer_reads_nothing(stage: Stage) -> None:
 
 @clause("HS-09")
 def test_plain_get(stage: Stage) -> Recorded:
+    """What a request gets that asks for no upgrade is recorded."""
     answer = stage.handshake(upgrade=False, cookies=[cookie(stage.user())])
     if answer.status is None:
         raise stage.no_answer(answer)
@@ -164,6 +173,7 @@ def test_plain_get(stage: Stage) -> Recorded:
 
 @clause("HS-10")
 def test_two_tabs(stage: Stage) -> None:
+    """Two sockets of one session live side by side."""
     session = stage.user()
     tabs = [stage.connect(session, name="first tab"), stage.connect(session, name="second tab")]
     for tab in tabs:
@@ -174,6 +184,7 @@ def test_two_tabs(stage: Stage) -> None:
 
 @clause("HS-11")
 def test_foreign_origin(stage: Stage) -> Recorded:
+    """Whether a page from elsewhere gets in with the user's cookie is recorded."""
     stage.reading("origin")
     opened = stage.handshake(origin="https://elsewhere.example", cookies=[cookie(stage.user())])
     if isinstance(opened, Opened):
@@ -185,6 +196,7 @@ def test_foreign_origin(stage: Stage) -> Recorded:
 
 @clause("HS-12")
 def test_extensions(stage: Stage) -> Recorded:
+    """Compression is declined or properly negotiated, and no sub-protocol is chosen unasked."""
     offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"
     opened = stage.handshake(headers=[offer], origin=stage.target.origin, cookies=[cookie(stage.user())])
     if isinstance(opened, Refused):
@@ -203,6 +215,7 @@ def test_extensions(stage: Stage) -> Recorded:
 
 @clause("HS-13")
 def test_wss(stage: Stage) -> None:
+    """Over TLS the chain verifies and the cookie works."""
     if not stage.target.ws_url.startswith("wss:"):
         raise NotTestable("the target is not served over wss")
     context = stage.target.tls_context()
@@ -215,6 +228,7 @@ def test_wss(stage: Stage) -> None:
 
 @clause("HS-14", waits=lambda limits: 0.5)
 def test_no_greeting(stage: Stage) -> None:
+    """What comes right after the opening is of a defined type."""
     connection = stage.connect(stage.user())
     payload = b"greeted?"
     connection.ping(payload)

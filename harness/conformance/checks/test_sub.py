@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from harness.conformance import Broken, Connection, Inconclusive, Message, NotTestable, Recorded, SendError, Stage, clause
+from harness.conformance import Broken, Connection, Inconclusive, Message, NotTestable, Recorded, Stage, clause
 from harness.conformance.checks.announcements import unique, updated
 from harness.conformance.checks.ballots import about
+from harness.conformance.checks.ceilings import at_once, at_the_limit, ceiling, made_up, step, too_many
 from harness.conformance.checks.listening import Audience, can, error, exclusive, filtering, reply, subscribe
-from harness.net.frames import Opcode
 from harness.target import Session
-from schemas import Limits
-
-_PROBED = 10_000  # ids up to which a limit on subscriptions is looked for
-_AT_ONCE = 2_000  # ids in one message at most
-_ID_BYTES = 20  # of one made-up id with its quotes and comma
-_MADE = 300  # features that are made at most to try a declared limit with
 
 
 def everything(stage: Stage, voter: Session, feature: str, viewers: Sequence[Connection], what: str) -> None:
@@ -146,81 +137,6 @@ def test_twice_is_once(stage: Stage) -> None:
             raise Broken("one VOTE_UPDATE for one vote", f"{len(told)} of them", viewer)
 
 
-@dataclass(frozen=True)
-class Step:
-    """What a SUBSCRIBE drew that brought the number of features asked for to `total`: an ERROR, a Close code, or neither."""
-
-    total: int
-    error: Message | None = None
-    close: int | None = None
-
-    @property
-    def quiet(self) -> bool:
-        return self.error is None and self.close is None
-
-    def __str__(self) -> str:
-        if self.error is not None:
-            return f"ERROR {self.error.get('code')} at {self.total} ids"
-        return f"silence at {self.total} ids" if self.close is None else f"a Close {self.close} at {self.total} ids"
-
-
-def made_up(count: int, start: int = 0) -> list[str]:
-    """Ids of no feature, in the form that ids of features often have."""
-    return [f"clnone{number:09}" for number in range(start, start + count)]
-
-
-def step(stage: Stage, connection: Connection, ids: Sequence[str], total: int) -> Step:
-    """Send one SUBSCRIBE and look for an answer until a Ping sent after it was answered."""
-    mark, payload = connection.mark(), os.urandom(8)
-    with contextlib.suppress(SendError):  # it may be closed before all is out
-        subscribe(connection, *ids)
-        connection.ping(payload)
-        connection.wait_for(lambda frame: frame.payload == payload or frame.type == "ERROR", stage.patience, mark)
-    frame = connection.wait_for(lambda frame: frame.type == "ERROR" or frame.opcode == Opcode.CLOSE, stage.grace, mark)
-    if frame is not None and frame.opcode != Opcode.CLOSE:
-        return Step(total, frame.json())
-    closed = connection.wait_closed(stage.patience) if frame is not None else connection.closed
-    return Step(total) if closed is None else Step(total, close=closed.code)
-
-
-def at_once(limits: Limits) -> int:
-    """How many made-up ids may go in one message and stay well below the largest one."""
-    return max(1, min(_AT_ONCE, limits.message_bytes // (2 * _ID_BYTES)))
-
-
-def ceiling(stage: Stage, session: Session) -> Step:
-    """Ask for more and more features on one connection: what came of the first time that was not met with silence.
-
-    Raises NotTestable when ids of no feature are not taken at all, or nothing came up to the bound.
-    """
-    connection = stage.connect(session, name="asks for more and more")
-    most = at_once(stage.limits)
-    total = 1
-    seen = step(stage, connection, made_up(1), total)
-    if not seen.quiet:
-        raise NotTestable(f"ids of no feature are not taken, so their number cannot be tried ({seen})")
-    # As few messages as a window allows: growing, then the same size until the bound.
-    sizes = [min(size, most) for size in (9, 90, 900)] + [most] * (stage.limits.rate_messages - 5)
-    for size in sizes:
-        if total >= _PROBED:
-            break
-        seen = step(stage, connection, made_up(size, total), total := total + size)
-        if not seen.quiet:
-            return seen
-    raise NotTestable(f"{total} features were asked for without a refusal: no limit was found")
-
-
-def too_many(stage: Stage, seen: Step) -> None:
-    """Raises Broken unless a refusal is SUBSCRIPTION_LIMIT; NotTestable when another limit came first."""
-    wanted = stage.contract.errors.subscription_limit
-    if seen.close in stage.contract.close.protocol:
-        raise NotTestable(f"the size of the message was refused before the number of ids ({seen})")
-    if seen.error is not None and seen.error.get("code") == stage.contract.errors.rate_limit_exceeded:
-        raise Inconclusive("the message rate was limited before the number of ids was")
-    if seen.error is None or seen.error.get("code") != wanted:
-        raise Broken(f"ERROR {wanted} to too many ids", str(seen))
-
-
 @clause("SUB-07")
 def test_too_many(stage: Stage) -> None:
     """More ids than the limit draw SUBSCRIPTION_LIMIT, in one message or in several; as many as it draw nothing."""
@@ -235,32 +151,6 @@ def test_too_many(stage: Stage) -> None:
         too_many(stage, step(stage, alone, made_up(seen.total), seen.total))
 
 
-def at_the_limit(stage: Stage, session: Session, ids: Sequence[str]) -> None:
-    """All of the ids but one are taken, and the last is not, be it asked for by itself or with the others."""
-    limit, most = len(ids) - 1, at_once(stage.limits)
-    connection = stage.connect(session, name="asks for one more")
-    parts = [ids[start : min(start + most, limit)] for start in range(0, limit, most)]
-    if len(parts) >= stage.limits.rate_messages:
-        raise NotTestable(f"{limit} subscriptions take more messages than one window allows")
-    for part in parts:
-        seen = step(stage, connection, part, limit)
-        if not seen.quiet:
-            if len(part) == 1 or not step(stage, stage.connect(session, name="asks for one"), ids[:1], 1).quiet:
-                raise NotTestable(f"ids of no feature are not taken, so their number cannot be tried ({seen})")
-            raise Broken(f"as many as {limit} ids to be taken", str(seen), connection)
-    seen = step(stage, connection, ids[limit:], limit + 1)
-    if seen.quiet and ids[0] == made_up(1)[0]:
-        # Some do not count ids of no feature: only real ones show it then.
-        if limit >= _MADE or not can(stage, "UA", "AF"):
-            raise NotTestable(f"{limit + 1} ids of no feature were taken; whether real ones are counted would take as many features")
-        at_the_limit(stage, session, [stage.feature() for _ in range(limit + 1)])
-        return
-    too_many(stage, seen)
-    if limit < most:
-        alone = stage.connect(session, name="asks for all at once")
-        too_many(stage, step(stage, alone, ids, limit + 1))
-
-
 @clause("SUB-08")
 def test_after_too_many(stage: Stage) -> Recorded:
     """Whether what was subscribed to before outlives a refusal, and whether a part of the refused set is watched."""
@@ -268,12 +158,12 @@ def test_after_too_many(stage: Stage) -> Recorded:
         raise NotTestable("a SUBSCRIBE has no effect (the reading ignored)")
     audience = Audience(stage, apart=True)
     refused = ceiling(stage, audience.sessions[0])
-    if refused.error is None or refused.total + 1 > at_once(stage.limits):
+    if refused.drew.error is None or refused.total + 1 > at_once(stage.limits):
         raise NotTestable(f"the limit is not to be had with one message ({refused})")
     before, among, outside = (stage.feature() for _ in range(3))
     audience.subscribed([before], outside)
     seen = step(stage, audience.viewer, [among, *made_up(refused.total)], refused.total + 1)
-    if seen.error is None:
+    if seen.drew.error is None:
         raise Inconclusive(f"the SUBSCRIBE was not refused: {seen}")
     heard = audience.hears([outside, among, before], [before]).some
     told = [
@@ -290,7 +180,7 @@ def test_empty_and_unknown(stage: Stage) -> Recorded:
     """What an empty list draws, and ids of no feature."""
     empty = step(stage, stage.connect(stage.user(), name="asks for nothing"), [], 0)
     unknown = step(stage, stage.connect(stage.user(), name="asks for what is not there"), made_up(1), 1)
-    return Recorded(f"an empty list draws {str(empty).partition(' at ')[0]}; an id of no feature {str(unknown).partition(' at ')[0]}")
+    return Recorded(f"an empty list draws {empty.drew}; an id of no feature {unknown.drew}")
 
 
 @clause("SUB-10")

@@ -153,20 +153,27 @@ class Deeds(Sockets):
                 time.sleep(self.grace)
 
     def undo(self) -> None:
-        """Withdraw the votes that stand on features that were there before, and delete those that were made. Never raises."""
+        """Withdraw the votes that stand on features that were there before, and delete those that were made. Never raises.
+
+        May be called again, and by another thread meanwhile: what is undone is forgotten.
+        """
         made = {feature.id for feature in self._features if feature.made}
-        for (_, feature), session in list(self._standing.items()):
-            if feature not in made and self.ground.lost is None:
+        for ballot, session in list(self._standing.items()):
+            if ballot[1] not in made and self.ground.lost is None:
                 with contextlib.suppress(Exception):
-                    self.ground.call("unvote", session, featureId=feature)
+                    self.ground.call("unvote", session, featureId=ballot[1])
+            self._standing.pop(ballot, None)
 
         def give_back(each: Feature) -> None:
             with contextlib.suppress(Exception):
                 self.ground.features.give_back(each)
+            with contextlib.suppress(ValueError):
+                self._features.remove(each)
 
-        if len(self._features) > _MANY:
+        features = list(self._features)
+        if len(features) > _MANY:
             with ThreadPoolExecutor(_HANDS) as hands:
-                list(hands.map(give_back, self._features))
+                list(hands.map(give_back, features))
         else:
-            for each in self._features:
-                give_back(each)
+            for feature in features:
+                give_back(feature)

@@ -98,5 +98,7 @@ class Setting:
         return self.ground.once(key, make)
 
     def _still_there(self) -> None:
+        if self.ground.interrupted:
+            raise Inconclusive("the run was interrupted")
         if self.ground.lost is not None:
             raise Inconclusive(f"the target was lost during the run: {self.ground.lost}")
