@@ -21,6 +21,7 @@ from schemas import NotJson, parse
 __all__ = ["Ear", "Ended", "Rows"]
 
 _TAKE_EVERY = 0.25  # seconds
+_STRETCH = 0.004  # seconds of reading at a time
 _CLOSING = 3.0
 _PING, _PONG = b'{"type":"PING"}', b'{"type":"PONG"}'
 
@@ -154,7 +155,7 @@ class Ear:
             while not self._over.is_set():
                 ready.poll(50)
                 with self._lock:
-                    self._fleet.drain()
+                    self._fleet.follow(_STRETCH)
                     if time.monotonic() >= due:
                         self._take()
                         due = time.monotonic() + _TAKE_EVERY

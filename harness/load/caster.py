@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import gevent
 from gevent.pool import Pool
-from geventhttpclient import HTTPClient
 
+from harness.load.http_client import ANSWER_SECONDS, http_client
 from harness.load.station import PlanStart, Station
 from harness.measure.pacer import Agenda
 from harness.measure.plan import Cast, VotePlan
@@ -23,8 +23,6 @@ from harness.target import Answer, Hook, PreparedRequest, Target
 __all__ = ["Caster", "Order"]
 
 _IN_FLIGHT = 500
-_CONNECTIONS = 64
-_ANSWER_SECONDS = 10.0
 
 Report = Callable[[str, float, int, str | None], None]
 """Told of each call for Locust's statistics: name, milliseconds, bytes, error."""
@@ -48,16 +46,7 @@ class Caster:
     def __init__(self, target: Target, station: Station, start: PlanStart, report: Report) -> None:
         self._target, self._station, self._start, self._report = target, station, start, report
         self._sessions = station.voter_sessions()
-        address = urlsplit(target.base_url)
-        self._client = HTTPClient(
-            address.hostname,
-            address.port or (443 if address.scheme == "https" else 80),
-            ssl=address.scheme == "https",
-            ssl_context_factory=target.tls_context,
-            concurrency=_CONNECTIONS,
-            connection_timeout=_ANSWER_SECONDS,
-            network_timeout=_ANSWER_SECONDS,
-        )
+        self._client = http_client(target)
         self._pool = Pool(_IN_FLIGHT)
         self._columns: dict[str, list[Any]] = {}
         self._clear()
@@ -138,7 +127,7 @@ class Caster:
         """Cast no more. Calls that are under way get a moment to be answered."""
         self._greenlet.kill()
         self._station.casting_over = True
-        self._pool.join(timeout=_ANSWER_SECONDS)
+        self._pool.join(timeout=ANSWER_SECONDS)
         self._pool.kill()
         self._client.close()
 

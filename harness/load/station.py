@@ -38,7 +38,11 @@ HANDSHAKE_SECONDS = 10.0
 
 _PONG = b'{"type":"PONG"}'
 _STALL_PERIOD = 0.02
-_FOLD_PERIOD = 0.1
+_FOLD_PERIOD = 0.05  # seconds after which what was read is accounted for when a quiet moment comes ...
+_FOLD_LATEST = 0.1  # ... or whatever goes on
+_QUIET = 0.001
+_STRETCH = 0.004  # seconds of reading before the other greenlets have their turn
+_BEHIND = 3  # stretches in a row that left something unread: the fleet does not keep up reading each socket for each frame
 _NAP = 0.002
 _SPARE_SLOTS = 64
 
@@ -128,6 +132,7 @@ class Station:
         self.evidence = Evidence(self.worker)
         self.casting_over = False  # then no broadcast of a later cast is to be expected
         self._failure: BaseException | None = None
+        self._folded = time.monotonic()
         self._stalls = StallMeter(time.monotonic(), _STALL_PERIOD)
         self._greenlets = [gevent.spawn(loop) for loop in (self._react, self._fold_often, self._watch_stalls)]
         for greenlet in self._greenlets:
@@ -297,18 +302,35 @@ class Station:
     # -- the loop
 
     def _react(self) -> None:
+        """Read as soon as there is something, and until there is no more: what waits is read late.
+
+        Only where that is not enough, let some pile up: it has the kernel's stamp, and fuller reads cost less.
+        """
         hub = get_hub()
         readable = hub.loop.io(self._fleet.fileno(), 1)
+        behind = 0
         while True:
+            if time.monotonic() < self._folded + _FOLD_PERIOD:
+                hub.wait(readable)
+            elif not self._wait_briefly(hub, readable):
+                self._fold()
+                continue
+            behind = behind + 1 if self._fleet.follow(_STRETCH) else 0
+            gevent.sleep(_NAP if behind >= _BEHIND and self._fleet.stamped else 0)
+
+    @staticmethod
+    def _wait_briefly(hub: Any, readable: Any) -> bool:
+        """False when there was nothing to read."""
+        with gevent.Timeout(_QUIET, False):
             hub.wait(readable)
-            self._fleet.drain()
-            if self._fleet.stamped:
-                gevent.sleep(_NAP)  # the kernel has stamped what comes meanwhile: fewer, fuller rounds cost less
+            return True
+        return False
 
     def _fold_often(self) -> None:
         while True:
-            gevent.sleep(_FOLD_PERIOD)
-            self._fold()
+            gevent.sleep(max(0.0, self._folded + _FOLD_LATEST - time.monotonic()))
+            if time.monotonic() >= self._folded + _FOLD_LATEST:
+                self._fold()
 
     def _watch_stalls(self) -> None:
         while True:
@@ -327,7 +349,8 @@ class Station:
     # -- evidence
 
     def _fold(self) -> None:
-        """Account for what was read since the last fold. Ten times a second: what piles up meanwhile is read late."""
+        """Account for what was read since the last fold. Often, and best while nothing comes: what comes meanwhile is read late."""
+        self._folded = time.monotonic()
         batch, ended = self._fleet.take()
         start, digest = self._start, self._digest
         if start is not None and not self.casting_over:

@@ -2,7 +2,7 @@
 
 A broadcast is the same bytes on every socket. The first socket to deliver a chunk has it unpacked into messages, and each new
 payload is handed to `digest`, which parses, validates and matches it; for every other socket the chunk is one dictionary look-up. The rule
-here: `drain` never blocks, never raises for what a peer did, and keeps no more of a peer's bytes than `Bounds` allows.
+here: reading never blocks, never raises for what a peer did, and keeps no more of a peer's bytes than `Bounds` allows.
 
 The caller owns the waiting (`fileno` becomes readable) and calls `take` about once a second for what was read.
 """
@@ -27,7 +27,7 @@ __all__ = ["Bounds", "Closed", "Fleet", "Poll"]
 SO_TIMESTAMPNS = getattr(socket, "SO_TIMESTAMPNS", 35)
 _READABLE, _WRITABLE, _PEER_ENDED = 1, 4, 0x2000
 _AGAIN = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-_EVENTS = 4096
+_EVENTS = 64  # that one call takes: they are read in the order in which they came, and what comes meanwhile is not far behind
 _ABNORMAL = 1006
 
 
@@ -175,8 +175,16 @@ class Fleet:
 
     # -- reading
 
+    def follow(self, seconds: float) -> bool:
+        """Read until there is nothing left, for `seconds` at most. Returns whether something is."""
+        until = time.monotonic() + seconds
+        while self.drain():
+            if time.monotonic() >= until:
+                return True
+        return False
+
     def drain(self) -> int:
-        """Read every ready socket once. Returns how many were ready."""
+        """Read those sockets once that have been ready for longest. Returns how many they were; 0: nothing was left to read."""
         receive, known, unfinished = self._receive, self._known, self._unfinished
         rows, now, size = self._reads, self._clock, self._bounds.read
         slots, reads, seen, sizes, stamps = rows.slot.append, rows.chunk.append, rows.seen.append, rows.size.append, rows.stamps

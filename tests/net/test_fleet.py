@@ -16,6 +16,7 @@ import trustme
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness.net import fleet as fleet_module
 from harness.net.fleet import Bounds, Closed, Fleet
 from harness.net.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, FrameDecoder, WireFrame, close_payload, encode
 
@@ -386,3 +387,15 @@ def _shake(client: ssl.SSLSocket, server: ssl.SSLSocket) -> None:
                 waiting.remove(side)
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 pass
+
+
+def test_following_ends_when_nothing_is_left_and_in_time_when_there_is_always_more(rig: Rig) -> None:
+    servers = [rig.connect() for _ in range(3 * fleet_module._EVENTS)]
+    for server in servers:
+        server.sendall(text(b"{}"))
+    assert rig.fleet.follow(_PATIENCE) is False
+    batch, _ = rig.fleet.take()
+    assert sorted(batch.slot.tolist()) == list(range(len(servers))), "each was read, though one call takes a part of them"
+    assert batch.slot.tolist() == list(range(len(servers))), "and in the order in which they came"
+    servers[0].sendall(text(b"{}"))
+    assert rig.fleet.follow(0.0) is True, "the time was up before it was known that nothing is left"

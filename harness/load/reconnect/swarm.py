@@ -31,6 +31,7 @@ _READABLE = 1
 _DROPPED = 1006
 _RESET = struct.pack("ii", 1, 0)
 _EXPIRE_PERIOD = 0.1
+_STRETCH = 0.004  # seconds of reading at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ class Swarm:
 
     def step(self, now: float) -> None:
         """Do what is due at `now` and read what has come."""
-        self._fleet.drain()
+        self._fleet.follow(_STRETCH)
         _, ended = self._fleet.take()
         for end in ended:
             self._release(end.slot)
