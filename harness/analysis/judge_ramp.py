@@ -10,6 +10,7 @@ __all__ = ["connections", "descriptors", "handshakes", "leak", "memory"]
 
 _LEAK = 0.1  # of what a connection may cost: so much left behind by each is a leak that fills a server within days
 _LEAKED_DESCRIPTORS = 0.01  # a connection
+_SETTLING = 0.75  # of the growth of the first cycles: what slows down so much may be an allocator that fills its pools, as TLS makes it do
 _MEMORY = "Performance Benchmarks, Memory"
 _LIMITS = "Performance Benchmarks, Throughput"
 
@@ -92,6 +93,9 @@ def _leaked(case: Case, found: Leak | None, limit: float, why: str, what: str, s
         f"Each connection that comes and goes leaves {found.each / scale:.3f} {what} behind (95 % confidence {found.low / scale:.3f} to "
         f"{found.high / scale:.3f}, {found.n} plateaus)."
     )
+    if found.low > limit and found.pace is not None and found.pace < _SETTLING:
+        slower = f"{detail} But it slows down: the last cycles added {max(found.pace, 0.0):.0%} of what the first ones did."
+        return Verdict.INCONCLUSIVE, f"{slower} Whether it ends cannot be told: take more cycles.", ""
     if found.low > limit:
         return Verdict.FAIL, detail, "Look for what still names a connection after its end: tables by session, timers, logs, tasks."
     if found.high > limit:

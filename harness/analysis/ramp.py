@@ -6,6 +6,7 @@ where the same number of connections is open, after more and more have come and 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,12 +55,17 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """Bytes (or descriptors) left behind by each connection that has come and gone, with the 95 % interval, by `n` plateaus."""
+    """Bytes (or descriptors) left behind by each connection that has come and gone, with the 95 % interval, by `n` plateaus.
+
+    pace: how much of the growth in the first half of the cycles there still is in the last; a leak keeps it near 1, an allocator that
+    fills its pools does not. None where nothing grew.
+    """
 
     each: float
     low: float
     high: float
     n: int
+    pace: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +196,14 @@ def _leak(groups: Sequence[Sequence[tuple[int, float | None]]]) -> Leak | None:
     residuals = y - slope * x
     error = math.sqrt(float(residuals @ residuals) / freedom / spread)
     reach = student(freedom) * error
-    return Leak(slope, slope - reach, slope + reach, n)
+    return Leak(slope, slope - reach, slope + reach, n, _pace(parts))
+
+
+def _pace(parts: Sequence[Sequence[tuple[int, float]]]) -> float | None:
+    steps = sorted((came, (value - before) / (came - past)) for part in parts for (past, before), (came, value) in itertools.pairwise(part))
+    half = len(steps) // 2
+    earlier, later = (float(np.mean([each for _, each in some])) for some in (steps[:half], steps[-half:])) if half else (0.0, 0.0)
+    return later / earlier if earlier > 0 else None
 
 
 def _centred(values: Sequence[float]) -> npt.NDArray[np.float64]:

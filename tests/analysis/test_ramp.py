@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ _JUDGED = ["ramp_connections", "ramp_memory", "ramp_leak", "ramp_descriptors", "
 def _records(
     *, cycles: int = 5, cost: float = 9_000.0, leak: float = 0.0, noise: float = 5_000.0, seed: int = 1, **more: Any
 ) -> list[Record]:
-    """A ramp with a known cost of a connection and a known rest of each that left; descriptors leak by `descriptors` each."""
+    """A ramp with a known cost of a connection and a known rest of each that left; descriptors leak by `descriptors` each; an
+    allocator keeps up to `settles` bytes as it fills its pools.
+    """
     rng = np.random.default_rng(seed)
     records: list[Record] = [
         {"kind": "header", "format": 1, "run": "r", "scenario": "ramp", "started": T0, "judged": _JUDGED, "workers": 1,
@@ -37,7 +40,8 @@ def _records(
         nonlocal t
         begin = t
         for at in np.arange(begin, begin + _HOLD, 0.25):
-            rss = 50e6 + cost * held + leak * came + rng.normal(0.0, noise)
+            settled = more.get("settles", 0.0) * (1 - math.exp(-came / _VIEWERS))
+            rss = 50e6 + cost * held + leak * came + settled + rng.normal(0.0, noise)
             descriptors = 20 + held + round(more.get("descriptors", 0.0) * came)
             records.append(
                 {"kind": "target", "t": float(at), "rss": rss, "pss": None, "cpu": 1.0, "descriptors": descriptors, "threads": 4}
@@ -100,6 +104,9 @@ def test_a_good_ramp_is_judged_by_what_it_showed(tmp_path: Path) -> None:
     ("given", "name", "verdict"),
     [
         ({"leak": 5_000.0}, "ramp_leak", Verdict.FAIL),
+        ({"settles": 3e6}, "ramp_leak", Verdict.INCONCLUSIVE),
+        ({"settles": 3e6, "leak": 10_000.0, "cycles": 8}, "ramp_leak", Verdict.FAIL),
+        ({"settles": 3e6, "cycles": 16}, "ramp_leak", Verdict.PASS),
         ({"descriptors": 0.5}, "ramp_descriptors", Verdict.FAIL),
         ({"cost": 30_000.0}, "ramp_memory", Verdict.WARN),
         ({"cost": 10_000.0, "noise": 400_000.0}, "ramp_memory", Verdict.INCONCLUSIVE),
