@@ -58,6 +58,7 @@ class Connection(asyncio.Protocol):
         "session_id",
         "state",
         "transport",
+        "waiting",
         "watched",
         "window",
     )
@@ -70,6 +71,7 @@ class Connection(asyncio.Protocol):
         self.identity = identity
         self.session_id = identity.session_id
         self.state = State.OPEN
+        self.waiting: bytearray | None = None  # what is to follow once the peer reads on; None: it keeps up
         self.alarm_at = math.inf
         self.linger_until = math.inf
         self.watched: frozenset[str] | None = None  # None: everything
@@ -98,8 +100,23 @@ class Connection(asyncio.Protocol):
         """The peer has ended its half; returning None ends ours."""
 
     def pause_writing(self) -> None:
-        """The transport holds more unsent bytes than the backlog allows."""
-        self.cut_off()
+        """The peer does not keep up: the kernel has no room for what was just written."""
+        if self.waiting is None:
+            self.waiting = bytearray()
+        self.keep(b"")
+
+    def resume_writing(self) -> None:
+        """The peer has made room for all that the transport had."""
+        if self.waiting is not None:
+            self._write_on(b"")
+
+    def keep(self, data: bytes) -> None:
+        """Let `data` wait, as bytes among bytes: a transport keeps almost a kilobyte for each write besides. Past the backlog, cut off."""
+        if self.waiting is None:
+            return
+        self.waiting += data
+        if len(self.waiting) + self.transport.get_write_buffer_size() > self.hub.limits.backlog_bytes:
+            self.cut_off()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.state = State.CLOSED
@@ -266,8 +283,18 @@ class Connection(asyncio.Protocol):
             self._write(frame)
 
     def _write(self, frame: bytes) -> None:
+        if self.waiting is not None and self.state is State.OPEN:
+            self.keep(frame)
+        else:  # the last frame, too, does not wait for a turn that may not come
+            self._write_on(frame)
+
+    def _write_on(self, frame: bytes) -> None:
+        """Give the transport what waits, and then `frame`."""
+        waiting, self.waiting = self.waiting, None
+        data = bytes(waiting) + frame if waiting else frame
         try:
-            self.transport.write(frame)
+            if data:
+                self.transport.write(data)
         except RuntimeError:  # the transport is closed and connection_lost is on its way
             self.hub.leave(self)
 
@@ -307,6 +334,7 @@ class Connection(asyncio.Protocol):
         if self.state is State.OPEN:
             self.hub.counters.slow_readers_cut += 1
             self._leave(State.DRAINING)
+        self.waiting = None
         # Not from within the transport's own write, which is where this is called.
         asyncio.get_running_loop().call_soon(self.transport.abort)
 

@@ -98,7 +98,7 @@ class Hub:
     def join(self, transport: asyncio.Transport, identity: Identity) -> Connection:
         """Serve `transport`, whose handshake is done; the caller makes the connection its protocol."""
         connection = self.connection_type(self, transport, identity)
-        transport.set_write_buffer_limits(high=self.limits.backlog_bytes)
+        transport.set_write_buffer_limits(high=0)  # whoever does not keep up is to be known at once: see Connection.keep
         self._open[connection] = None
         self.counters.connections_opened += 1
         self.alarms.set(connection, connection.deadline or math.inf)
@@ -275,7 +275,10 @@ class Hub:
     def _write(self, connection: Connection, data: bytes) -> None:
         """A transport that is going away swallows it; one that is gone neither raises nor delays."""
         try:
-            connection.transport.write(data)
+            if connection.waiting is None:
+                connection.transport.write(data)
+            else:
+                connection.keep(data)
         except RuntimeError:
             self.leave(connection)
 
