@@ -83,7 +83,15 @@ def test_an_interrupt_ends_it_at_once_and_leaves_no_server(tmp_path: Path) -> No
     out = tmp_path / "out"
     words = [COMMAND, "faults", "--own", "--clause", "SEC-03", "--out", str(out)]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        words,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=environment,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it, and hands that down
+    )
     deadline = time.monotonic() + 120
 
     def servers() -> list[int]:
