@@ -19,6 +19,7 @@ from typing import Any
 
 from harness.bundled import BundledServer, ServerSize
 from harness.config import SHOW, parsed, shown
+from harness.destination import check_destination
 from harness.errors import ExitCode, UsageError
 from harness.load.settings import check_option
 from harness.load.shape import Option
@@ -68,7 +69,7 @@ def bench(words: Sequence[str]) -> int:
     name, rest = (words[0], words[1:]) if words and not words[0].startswith("-") else (_DEFAULT, words)
     file = scenario_file(name)
     shape = describe(file)
-    given, settings = parsed(_parser(name, shape), name, [word for word in rest if word != SHOW])
+    given, settings = parsed(_parser(name, shape), file.stem, [word for word in rest if word != SHOW])
     if SHOW in rest:
         print(shown(settings))
         return 0
@@ -84,6 +85,7 @@ def bench(words: Sequence[str]) -> int:
         raise UsageError("in the web UI each start is a run of its own", "--json", "leave it out: each run's folder has verdicts.json")
     if given["web"] and given["no_page"]:
         raise UsageError("the web UI leads to each run's page", "--no-page", "leave one of the two out")
+    check_destination(given["json"], "--json")
     faults = _faults(shape, given)
     folder = new_run_folder(given["reports"], shape.name.replace("_", "-"), time.time())
     run = LocustRun(

@@ -55,7 +55,8 @@ def of_command(command: str, options: Iterable[str]) -> dict[str, Any]:
 def parsed(parser: ArgumentParser, scenario: str, words: Sequence[str]) -> tuple[dict[str, Any], list[Setting]]:
     """What `bench` was asked: the values of a scenario's own parser, and where each is from.
 
-    The file's `[bench]` holds for all scenarios, `[bench.NAME]` over it for one. Raises UsageError as `of_command` does.
+    The file's `[bench]` holds for all scenarios, `[bench.NAME]` over it for one; `scenario` is the stem of its file, and NAME may have
+    dashes for its underscores. Raises UsageError as `of_command` does.
     """
     actions = [each for each in parser._actions if each.dest != "help"]
     table, path = _of_bench(scenario, [each.dest for each in actions]), config_file()
@@ -95,7 +96,7 @@ def _of_bench(scenario: str, options: Iterable[str]) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UsageError("[bench] must be a table", str(config_file()), "write it as [bench] with one option a line")
     common = {key: value for key, value in found.items() if not isinstance(value, dict)}
-    own = found.get(scenario, {})
+    own = {key.replace("-", "_"): value for key, value in found.items()}.get(scenario, {})
     known = {key for key in common if key.replace("-", "_") in names}  # what only other scenarios have is theirs
     return {
         **_table({"bench": {key: common[key] for key in known}}, "bench", names),

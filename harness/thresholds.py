@@ -88,7 +88,7 @@ class Threshold:
         if metric is None:
             near = difflib.get_close_matches(self.metric, metrics, n=3)
             do = f"did you mean {' or '.join(near)}? " if near else ""
-            raise UsageError(f"there is no figure {self.metric!r}", self.text, f"{do}`roadmap-harness thresholds` lists all names")
+            raise UsageError(f"there is no figure {self.metric!r}", self.text, f"{do}This run has: {', '.join(sorted(metrics))}")
         limit, value = self.limit(metric.unit), metric.value
         verdict, detail, remedy = Verdict.INCONCLUSIVE, f"This run has no {self.metric}.", ""
         if value is not None and math.isfinite(value) and metric.samples:

@@ -11,6 +11,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from harness.cli import app
+from harness.errors import UsageError
 from harness.journal import FORMAT, Journal
 from tests.report.gate_builder import good_gate, write_gate
 
@@ -63,3 +64,15 @@ def test_what_a_run_says_can_be_had_for_machines(tmp_path: Path) -> None:
     assert written.stdout.startswith("PASS: ")
     assert json.loads((tmp_path / "out.json").read_text()) == json.loads(printed.stdout)
     assert (printed.exit_code, written.exit_code) == (0, 0)
+
+
+@pytest.mark.parametrize("option", ["--junit", "--json", "--markdown"])
+@pytest.mark.parametrize(("file", "said"), [("nowhere/out", "its folder does not exist"), (".", "it is a folder")])
+def test_a_file_that_cannot_be_written_is_refused_before_the_gate_begins(
+    option: str, file: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = RUN.invoke(app, ["check", "staging.toml", option, file])
+    assert isinstance(done.exception, UsageError)
+    assert said in str(done.exception)
+    assert not list(tmp_path.iterdir())

@@ -54,6 +54,11 @@ def test_the_nearest_source_wins_and_is_named(
     assert rate.source.partition(" (")[0] == expected
 
 
+def test_a_scenarios_table_may_be_spelt_as_its_command(file: Path) -> None:
+    file.write_text("[bench.slow-readers]\nrate = 7\n")
+    assert parsed(parser(), "slow_readers", [])[0]["rate"] == 7.0
+
+
 def test_what_holds_for_another_scenario_alone_is_passed_over(file: Path) -> None:
     file.write_text('[bench]\nclients = 7\n[bench.reconnect]\nmodels = "jitter"\n')
     assert parsed(parser(), "ramp", [])[0]["rate"] == 100.0

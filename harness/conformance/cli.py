@@ -16,6 +16,7 @@ from harness.conformance.outputs.junit import junit_xml
 from harness.conformance.outputs.markdown import markdown_summary
 from harness.conformance.outputs.terminal import terminal_text
 from harness.conformance.progress import Progress
+from harness.destination import check_destination
 from harness.run_folder import new_run_folder
 from harness.terminal import painted
 
@@ -89,6 +90,8 @@ def check(
         min_coverage=min_coverage / 100,
         allow_inconclusive=allow_inconclusive,
     )
+    for option, path in (("--junit", junit), ("--json", json_), ("--markdown", markdown)):
+        check_destination(path, option)
     folder = new_run_folder(reports, "conformance", time.time())
     progress = Progress(quiet)
     try:

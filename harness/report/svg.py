@@ -118,6 +118,6 @@ def inline(figure: Figure, name: str) -> str:
     text = text.replace(f'aria-labelledby="{name}-{name}-', f'aria-labelledby="{name}-')
     for mark, colour in COLOURS.items():
         text = text.replace(mark, colour)
-    # The page's own typeface; sizes stay.
-    text = re.sub(r"font: ([^;\"']*?)(\d[\d.]*px)[^;\"]*", r"font-size: \2", text)
+    # The page's own typeface: a family in an attribute would win over the style sheet's.
+    text = re.sub(r"font-family: [^;\"]*(; )?", "", text)
     return re.sub(r"\n\s*", "\n", text).strip()

@@ -53,11 +53,15 @@ def count(value: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share as per cent. What is short of all is never rounded up to 100 %."""
+    """A share as per cent. What is short of all is never rounded up to 100 %, and what is more than none never down to 0 %."""
     if share is None:
         return MISSING
     text = f"{share * 100:.2f}".rstrip("0").rstrip(".")
-    return f"{f'>{_NARROW}99.99' if text == '100' and share < 1 else text}{_NARROW}%"
+    if text == "100" and share < 1:
+        text = f">{_NARROW}99.99"
+    elif text == "0" and share > 0:
+        text = f"<{_NARROW}0.01"
+    return f"{text}{_NARROW}%"
 
 
 def span(seconds: float) -> str:

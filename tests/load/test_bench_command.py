@@ -55,6 +55,7 @@ def test_each_scenario_has_its_own_help(capsys: pytest.CaptureFixture[str]) -> N
         (("ramp", "--rate", "5"), "--rate"),
         (("broadcast", "--thresholds", "nowhere.toml"), "nowhere.toml"),
         (("broadcast", "--web", "--json", "-"), "--json"),
+        (("broadcast", "--json", "nowhere/out.json"), "its folder does not exist"),
         (("broadcast", "--fault", "no-such-fault"), "no-such-fault"),
         (("broadcast", "--web", "--no-page"), "leave one of the two out"),
         (("broadcast", "--fault", "nothing-is-batched", "--target", "staging.toml"), "only the bundled server has faults"),

@@ -37,6 +37,12 @@ def test_what_is_short_of_all_is_never_called_all(owed: int) -> None:
     assert words.percent((owed - 1) / owed) != words.percent(1.0)
 
 
+@settings(deadline=None)
+@given(st.floats(1e-12, 1.0))
+def test_what_is_more_than_none_is_never_called_none(share: float) -> None:
+    assert words.percent(share) != words.percent(0.0)
+
+
 def test_sizes_and_counts() -> None:
     assert words.size(9_040.0).replace("\u202f", " ") == "9.04 KB"
     assert words.size(812.0).replace("\u202f", " ") == "812 B"
