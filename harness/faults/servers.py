@@ -119,14 +119,17 @@ class Servers:
 
     def _started(self, state: Path, log: Path, arguments: Sequence[str], authority: Path | None = None) -> Served:
         words = ["--port", "0", "--state-dir", str(state), *arguments]
-        process = self._fork([str(log), *words])
         ready = state / "ready.json"
         deadline = time.monotonic() + _START_SECONDS
-        while not ready.exists():
-            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE or time.monotonic() > deadline:
-                said = log.read_text("utf-8", "replace").strip().splitlines() if log.exists() else []
-                raise RunInvalid(f"a bundled server did not start: {said[-1] if said else 'it said nothing'}", state.name, "")
-            time.sleep(_POLL)
+        try:
+            process = psutil.Process(self._fork([str(log), *words]))
+            while not ready.exists():
+                if process.status() == psutil.STATUS_ZOMBIE or time.monotonic() > deadline:
+                    raise psutil.NoSuchProcess(process.pid)
+                time.sleep(_POLL)
+        except psutil.NoSuchProcess:  # it may be gone before we can look at it
+            said = log.read_text("utf-8", "replace").strip().splitlines() if log.exists() else []
+            raise RunInvalid(f"a bundled server did not start: {said[-1] if said else 'it said nothing'}", state.name, "") from None
         if authority is None:
             return Served(state, ready, log, process)
         facts: dict[str, Any] = json.loads(ready.read_bytes())
@@ -134,7 +137,8 @@ class Servers:
         target.write_text(json.dumps({**facts, "ca_file": str(authority)}), "utf-8")
         return Served(state, target, log, process)
 
-    def _fork(self, words: Sequence[str]) -> psutil.Process:
+    def _fork(self, words: Sequence[str]) -> int:
+        """The process id of a new server."""
         process = self._process
         if process is None:
             raise RuntimeError("servers are started inside the with block")
@@ -143,8 +147,8 @@ class Servers:
                 stdin, stdout = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
                 stdin.write(json.dumps(words).encode() + b"\n")
                 stdin.flush()
-                return psutil.Process(int(stdout.readline()))
-            except (OSError, ValueError, psutil.NoSuchProcess):
+                return int(stdout.readline())
+            except (OSError, ValueError):
                 raise RunInvalid("the process that starts bundled servers has ended", str(self._folder / "servers.log"), "") from None
 
     def _certified(self) -> tuple[Path, Path, Path]:

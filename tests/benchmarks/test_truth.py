@@ -24,7 +24,8 @@ def _wrong(part: Part) -> set[str]:
 
 
 def test_deliveries_are_reported_exactly_as_injected_over_tls_and_four_processes(tmp_path: Path) -> None:
-    setting = Setting(viewers=40, rate=60.0, duration=2.6, warmup=0.4, features=60, voters=10, drain=1.0, processes=4, tls=True)
+    # Two votes on a feature are two seconds apart: answers as late as that would make a vanished broadcast look like a merged one.
+    setting = Setting(viewers=40, rate=30.0, duration=5.6, warmup=0.4, features=60, voters=10, drain=1.0, processes=4, tls=True)
 
     run, truth = run_deliveries(tmp_path, setting)
 

@@ -8,16 +8,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from harness.errors import ExitCode
+from harness.errors import ExitCode, RunInvalid
 from harness.faults.known import Fault, Faults, known_faults
 from harness.faults.plan import Plan
 from harness.faults.run import run_matrix
+from harness.faults.servers import Servers
 from harness.verdict import Verdict
 
 COMMAND = str(Path(sys.executable).with_name("roadmap-harness"))
@@ -60,6 +62,20 @@ def test_a_server_that_does_not_start_is_the_problem_of_its_row_alone(known: Fau
     assert "there is no fault 'no-such-fault'" in matrix.rows[1].row.problem
     assert str(tmp_path) not in matrix.rows[1].told
     assert matrix.exit_code is ExitCode.FAIL
+
+
+def test_a_server_that_is_gone_before_it_is_looked_at_did_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fork = Servers._fork
+
+    def fork_and_linger(self: Servers, words: Sequence[str]) -> int:
+        pid, deadline = fork(self, words), time.monotonic() + 60
+        while psutil.pid_exists(pid) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return pid
+
+    monkeypatch.setattr(Servers, "_fork", fork_and_linger)
+    with Servers(tmp_path / "servers") as servers, pytest.raises(RunInvalid, match=r"did not start: .*no-such-option"):
+        servers.seed(["--no-such-option"])
 
 
 def test_the_command_writes_its_files_and_ends_with_the_code_of_the_verdict(tmp_path: Path) -> None:
