@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from harness.bundled import BundledServer, ServerSize
 from harness.config import SHOW, parsed, shown
 from harness.destination import check_destination
 from harness.errors import ExitCode, UsageError
+from harness.figure_names import run_figures
 from harness.load.settings import check_option
 from harness.load.shape import Option
 from harness.locust_run import LocustRun, scenario_file, scenario_names
@@ -45,6 +47,7 @@ class Described:
     casts: bool
     merges: bool
     own_server: bool
+    judged: tuple[str, ...]
     options: tuple[Option, ...]
 
 
@@ -69,7 +72,7 @@ def bench(words: Sequence[str]) -> int:
     name, rest = (words[0], words[1:]) if words and not words[0].startswith("-") else (_DEFAULT, words)
     file = scenario_file(name)
     shape = describe(file)
-    given, settings = parsed(_parser(name, shape), file.stem, [word for word in rest if word != SHOW])
+    given, settings = parsed(_parser(name, shape), file.stem, [word for word in rest if word != SHOW], _options_by_scenario())
     if SHOW in rest:
         print(shown(settings))
         return 0
@@ -79,7 +82,9 @@ def bench(words: Sequence[str]) -> int:
         options["users" if option.name == "viewers" else option.name] = given[option.key]
     options["reports"] = given["reports"]
     if given["thresholds"] is not None:
-        read_thresholds(given["thresholds"])  # refused before anything is started
+        lines = read_thresholds(given["thresholds"])  # refused before anything is started
+        if shape.judged:  # the reconnect study's figures follow from its causes and models, and it looks itself
+            lines.check(run_figures(shape.judged))
         options["thresholds"] = given["thresholds"]
     if given["web"] and given["json"] is not None:
         raise UsageError("in the web UI each start is a run of its own", "--json", "leave it out: each run's folder has verdicts.json")
@@ -108,6 +113,13 @@ def bench(words: Sequence[str]) -> int:
     if given["json"] is not None and RunFolder(folder).verdicts.is_file():
         _hand_out(RunFolder(folder).verdicts.read_bytes(), given["json"])
     return code
+
+
+def _options_by_scenario() -> Mapping[str, Callable[[], Iterable[str]]]:
+    def ask(name: str) -> list[str]:
+        return [action.dest for action in _parser(name, describe(scenario_file(name)))._actions]
+
+    return {name: functools.partial(ask, name) for name in scenario_names()}
 
 
 def _hand_out(verdicts: bytes, to: Path) -> None:

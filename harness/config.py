@@ -1,15 +1,17 @@
 """Where an option's value comes from: the command line, else the environment, else roadmap-harness.toml, else the default.
 
 The file has a table a command (`[check]`, `[report]`, ...) and, for the load, `[bench]` with what holds for every scenario and
-`[bench.NAME]` with what holds for one. `--show-config` prints each value with its source, and runs nothing.
+`[bench.NAME]` with what holds for one. What is nobody's table or option is refused, for a word that is passed over is a setting that its
+writer believes in. `--show-config` prints each value with its source, and runs nothing.
 """
 
 from __future__ import annotations
 
+import difflib
 import os
 import tomllib
 from argparse import Action, ArgumentParser
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,13 @@ from typer.core import TyperCommand
 
 from harness.errors import ExitCode, UsageError
 
-__all__ = ["FILE", "SHOW", "Configured", "Setting", "environment_name", "of_command", "parsed", "shown"]
+__all__ = ["COMMANDS", "FILE", "SHOW", "Configured", "Setting", "environment_name", "of_command", "parsed", "shown"]
 
 FILE = "roadmap-harness.toml"
+COMMANDS = ("bench", "check", "compare", "doctor", "export", "faults", "init", "report", "thresholds")
+"""Those that have a table."""
+Scenarios = Mapping[str, Callable[[], Iterable[str]]]
+"""Names of scenarios as their files are called, and how to learn the options of each, which takes a while."""
 _PREFIX = "ROADMAP"
 SHOW = "--show-config"
 _YES, _NO = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off", ""})
@@ -49,17 +55,17 @@ def environment_name(command: str, option: str) -> str:
 
 def of_command(command: str, options: Iterable[str]) -> dict[str, Any]:
     """The file's table of a command, keys with underscores. Raises UsageError for a file that cannot be read or a key that is no option."""
-    return _table(_read(), command, options)
+    return _table(_read().get(command, {}), command, options)
 
 
-def parsed(parser: ArgumentParser, scenario: str, words: Sequence[str]) -> tuple[dict[str, Any], list[Setting]]:
+def parsed(parser: ArgumentParser, scenario: str, words: Sequence[str], scenarios: Scenarios) -> tuple[dict[str, Any], list[Setting]]:
     """What `bench` was asked: the values of a scenario's own parser, and where each is from.
 
     The file's `[bench]` holds for all scenarios, `[bench.NAME]` over it for one; `scenario` is the stem of its file, and NAME may have
-    dashes for its underscores. Raises UsageError as `of_command` does.
+    dashes for its underscores. What only another of the `scenarios` has is passed over. Raises UsageError as `of_command` does.
     """
     actions = [each for each in parser._actions if each.dest != "help"]
-    table, path = _of_bench(scenario, [each.dest for each in actions]), config_file()
+    table, path = _of_bench(scenario, [each.dest for each in actions], scenarios), config_file()
     sources = {}
     for action in actions:
         name = next(
@@ -91,41 +97,67 @@ def _converted(action: Action, value: Any, where: str) -> Any:
         ) from None
 
 
-def _of_bench(scenario: str, options: Iterable[str]) -> dict[str, Any]:
-    names, found = list(options), _read().get("bench", {})
-    if not isinstance(found, dict):
-        raise UsageError("[bench] must be a table", str(config_file()), "write it as [bench] with one option a line")
-    common = {key: value for key, value in found.items() if not isinstance(value, dict)}
-    own = {key.replace("-", "_"): value for key, value in found.items()}.get(scenario, {})
-    known = {key for key in common if key.replace("-", "_") in names}  # what only other scenarios have is theirs
-    return {
-        **_table({"bench": {key: common[key] for key in known}}, "bench", names),
-        **_table({f"bench.{scenario}": own}, f"bench.{scenario}", names),
-    }
+def _of_bench(scenario: str, options: Sequence[str], scenarios: Scenarios) -> dict[str, Any]:
+    found = _read().get("bench", {})
+    own: dict[str, Any] = {}
+    for name, value in found.items():
+        if isinstance(value, dict):
+            if name.replace("-", "_") not in scenarios:
+                raise _unknown(f"there is no scenario {name!r}", name, scenarios, f"[bench.{name}]")
+            if name.replace("-", "_") == scenario:
+                own |= value
+    common = {key.replace("-", "_"): value for key, value in found.items() if not isinstance(value, dict)}
+    for key in [each for each in common if each not in options]:
+        _check_elsewhere(key, options, scenarios)
+        del common[key]
+    return {**_table(common, "bench", options), **_table(own, f"bench.{scenario}", options)}
+
+
+def _check_elsewhere(key: str, options: Sequence[str], scenarios: Scenarios) -> None:
+    """Raise UsageError unless another scenario has this option."""
+    known = set(options)
+    for ask in scenarios.values():
+        theirs = {each.replace("-", "_") for each in ask()}
+        if key in theirs:
+            return
+        known |= theirs
+    raise _unknown(f"no scenario has an option {key!r}", key, known, "[bench]")
 
 
 def _read() -> dict[str, Any]:
     path = config_file()
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        tables = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         if f"{_PREFIX}_CONFIG" in os.environ:
             raise UsageError("it does not exist", f"{_PREFIX}_CONFIG={path}", "name a file that exists, or unset the variable") from None
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"it is no TOML: {error}", str(path), "mend the file") from None
+    for name, table in tables.items():
+        if not isinstance(table, dict) and name not in COMMANDS:
+            raise UsageError(f"{name!r} stands in no table", str(path), f"put it under one of [{'], ['.join(COMMANDS)}]")
+        if name not in COMMANDS:
+            raise _unknown(f"there is no command {name!r} that has options here", name, COMMANDS, f"[{name}]")
+        if not isinstance(table, dict):
+            raise UsageError(f"[{name}] must be a table", str(path), f"write it as [{name}] with one option a line")
+    return tables
 
 
-def _table(tables: Mapping[str, Any], name: str, options: Iterable[str]) -> dict[str, Any]:
-    table, known = tables.get(name, {}), {each.rstrip("_"): each for each in sorted(options)}
-    if not isinstance(table, dict):
-        raise UsageError(f"[{name}] must be a table", str(config_file()), f"write it as [{name}] with one option a line")
+def _table(table: Mapping[str, Any], name: str, options: Iterable[str]) -> dict[str, Any]:
+    known = {each.rstrip("_"): each for each in sorted(options)}
     plain = {key.replace("-", "_"): value for key, value in table.items()}
     for key in plain:
         if key not in known:
-            allowed = ", ".join(each.replace("_", "-") for each in known)
-            raise UsageError(f"[{name}] has no option {key!r}", str(config_file()), f"use one of: {allowed}")
+            raise _unknown(f"[{name}] has no option {key!r}", key, known, f"[{name}]")
     return {known[key]: value for key, value in plain.items()}
+
+
+def _unknown(what: str, word: str, known: Iterable[str], table: str) -> UsageError:
+    words = sorted(each.replace("_", "-") for each in known)
+    near = difflib.get_close_matches(word.replace("_", "-"), words, n=2)
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    return UsageError(what, f"{config_file()}, {table}", f"{meant}There are: {', '.join(words)}")
 
 
 def shown(settings: Iterable[Setting]) -> str:
@@ -140,6 +172,9 @@ class Configured(TyperCommand):
 
     def __init__(self, *words: Any, **named: Any) -> None:
         super().__init__(*words, **named)
+        for param in self.params:
+            if param.name and param.name.endswith("_") and not param.envvar:  # spelt so for Python's sake alone
+                param.envvar = environment_name(str(self.name), param.name.rstrip("_"))
         self.epilog = self.epilog or f"{SHOW} prints each option's value and where it comes from, and does nothing else."
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:

@@ -4,7 +4,7 @@
     require = ["latency.p99 < 500ms", "delivery.lost == 0", "memory.each <= 4KB"]
 
 A copy lies in the run folder, so that a run is judged again by the thresholds it was made with. What figures there are is not known here:
-the analysis hands them over by name, and so does the live page.
+`harness.figure_names` says it before a run, and the analysis and the live page hand them over by name.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import math
 import operator
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UsageError
-from harness.verdict import Benchmark, Verdict, room_below
+from harness.verdict import THRESHOLDS, Benchmark, Verdict, room_below
+from harness.words import in_unit
 from schemas import Benchmarks
 
 __all__ = [
@@ -31,8 +32,9 @@ __all__ = [
     "contract_thresholds",
     "keep_thresholds",
     "read_thresholds",
-    "set_aside",
+    "required_of",
     "thresholds_in",
+    "unshown",
 ]
 
 FILE = "thresholds.toml"
@@ -47,6 +49,7 @@ _SCALES: Mapping[str, Mapping[str, float]] = {
     "bytes": {"B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9},
     "ratio": {"": 1.0, "%": 0.01},
     "per second": {"": 1.0, "/s": 1.0},
+    "most per second": {"": 1.0, "/s": 1.0},
     "count": {"": 1.0},
 }
 
@@ -82,24 +85,35 @@ class Threshold:
         """Whether a figure in its own unit keeps the line. Raises UsageError as `limit` does."""
         return _COMPARE[self.sign](value, self.limit(unit))
 
+    def check(self, units: Mapping[str, str | None]) -> None:
+        """Raise UsageError for a name that is not among these, or a suffix that is none of its unit (None: not known before the run)."""
+        if self.metric not in units:
+            near = difflib.get_close_matches(self.metric, units, n=3)
+            do = f"did you mean {' or '.join(near)}?" if near else f"this run has: {', '.join(sorted(units))}"
+            raise UsageError(f"there is no figure {self.metric!r}", self.text, do)
+        unit = units[self.metric]
+        if unit is not None:
+            self.limit(unit)
+        elif not any(self.suffix in scales for scales in _SCALES.values()):
+            allowed = ", ".join(dict.fromkeys(name for scales in _SCALES.values() for name in scales if name))
+            raise UsageError(f"{self.suffix!r} is no unit", self.text, f"use one of: {allowed}, or none")
+
     def judge(self, place: int, metrics: Mapping[str, Metric]) -> Benchmark:
         """As a benchmark. A figure that the run does not have is INCONCLUSIVE. Raises UsageError for a name that no run has."""
-        metric = metrics.get(self.metric)
-        if metric is None:
-            near = difflib.get_close_matches(self.metric, metrics, n=3)
-            do = f"did you mean {' or '.join(near)}? " if near else ""
-            raise UsageError(f"there is no figure {self.metric!r}", self.text, f"{do}This run has: {', '.join(sorted(metrics))}")
+        self.check({name: metric.unit or None for name, metric in metrics.items()})
+        metric = metrics[self.metric]
         limit, value = self.limit(metric.unit), metric.value
-        verdict, detail, remedy = Verdict.INCONCLUSIVE, f"This run has no {self.metric}.", ""
+        verdict, detail = Verdict.INCONCLUSIVE, f"This run has no {self.metric}."
+        remedy = "Give the run what this figure takes (`roadmap-harness doctor` tries each hook of a profile), or leave the line out."
         if value is not None and math.isfinite(value) and metric.samples:
             holds = self.holds(value, metric.unit)
             verdict = Verdict.PASS if holds else Verdict.FAIL
-            detail = f"{self.metric} is {value:g}{' ' + metric.unit if metric.unit != 'count' else ''}; asked was: {self.text.strip()}."
+            detail = f"{self.metric} is {in_unit(value, metric.unit)}; asked was: {self.text.strip()}."
             remedy = "" if holds else "See this figure's own section below, or change the line in the file of thresholds."
         margin = room_below(limit, value) if self.sign in ("<", "<=") else None
         name = f"threshold_{place}"
         return Benchmark(
-            name, self.text.strip(), "", "Thresholds", limit, value, metric.unit, margin, verdict, metric.samples, detail, remedy
+            name, self.text.strip(), "", THRESHOLDS, limit, value, metric.unit, margin, verdict, metric.samples, detail, remedy
         )
 
 
@@ -110,9 +124,15 @@ class Thresholds:
     contract: bool
     lines: tuple[Threshold, ...]
 
-    def judge(self, metrics: Mapping[str, Metric]) -> tuple[Benchmark, ...]:
-        """Each line."""
-        return tuple(line.judge(place, metrics) for place, line in enumerate(self.lines, 1))
+    def check(self, units: Mapping[str, str | None]) -> None:
+        """Before a run that will have figures of these names and units. Raises UsageError as `Threshold.check` does."""
+        for line in self.lines:
+            line.check(units)
+
+    def judge(self, metrics: Mapping[str, Metric], benchmarks: Sequence[Benchmark]) -> tuple[Benchmark, ...]:
+        """Each line, and after them the contract's benchmarks: as they are, or not judged where only the lines judge."""
+        own = (line.judge(place, metrics) for place, line in enumerate(self.lines, 1))
+        return (*own, *(benchmarks if self.contract else map(_set_aside, benchmarks)))
 
 
 def read_thresholds(path: Path) -> Thresholds:
@@ -156,7 +176,21 @@ def _line(text: str, path: Path) -> Threshold:
     return Threshold(text, name, sign, float(number.replace("_", "")), suffix)
 
 
-def set_aside(benchmark: Benchmark) -> Benchmark:
+def required_of(benchmarks: Iterable[Benchmark]) -> tuple[Benchmark, ...]:
+    """Those that are lines of one's own: who asked for them is not content with a run that cannot tell."""
+    return tuple(benchmark for benchmark in benchmarks if benchmark.section == THRESHOLDS)
+
+
+def unshown(benchmarks: Iterable[Benchmark]) -> str:
+    """In one sentence, which lines of one's own a run could not tell; empty where it told all of them."""
+    missing = [benchmark.title for benchmark in required_of(benchmarks) if benchmark.verdict is Verdict.INCONCLUSIVE]
+    if not missing:
+        return ""
+    more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+    return f"A threshold that was asked for could not be judged: {missing[0]}{more}; the run does not have that figure."
+
+
+def _set_aside(benchmark: Benchmark) -> Benchmark:
     """A benchmark of the contract where only thresholds judge: its reading stays."""
     judged = benchmark.verdict in (Verdict.PASS, Verdict.WARN, Verdict.FAIL)
     return dataclasses.replace(benchmark, verdict=Verdict.INFO, remedy="") if judged else benchmark

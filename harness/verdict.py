@@ -11,7 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Benchmark", "Overall", "Validity", "Verdict", "exit_code", "overall", "room_below"]
+__all__ = ["THRESHOLDS", "Benchmark", "Overall", "Validity", "Verdict", "exit_code", "overall", "room_below"]
+
+
+THRESHOLDS = "Thresholds"
+"""The section of a benchmark that is no promise of the contract but a line of one's own; its title is that line."""
 
 
 class Verdict(StrEnum):
@@ -44,7 +48,7 @@ class Overall(StrEnum):
     FAIL = "FAIL"
     INVALID = "INVALID"
     UNTESTED = "UNTESTED"
-    """The run was valid and yet no clause or benchmark could be judged."""
+    """The run was valid, and yet no clause or benchmark could be judged, or not all of what was asked for by name."""
 
 
 _TESTED = frozenset({Verdict.PASS, Verdict.FAIL, Verdict.WARN})
@@ -91,20 +95,20 @@ def room_below(limit: float, measured: float | None) -> float | None:
     return (limit - measured) / limit
 
 
-def overall(verdicts: Iterable[Verdict], validity: Validity) -> Overall:
-    """INVALID first, whatever else was seen; then FAIL; then UNTESTED unless something was judged; then PASS."""
+def overall(verdicts: Iterable[Verdict], validity: Validity, required: Iterable[Verdict] = ()) -> Overall:
+    """INVALID first, whatever was seen; then FAIL; then UNTESTED unless something was judged, and all that is `required`; then PASS."""
     seen = set(verdicts)
     if validity is Validity.INVALID:
         return Overall.INVALID
     if Verdict.FAIL in seen:
         return Overall.FAIL
-    return Overall.PASS if seen & _TESTED else Overall.UNTESTED
+    return Overall.PASS if seen & _TESTED and set(required) <= _TESTED else Overall.UNTESTED
 
 
-def exit_code(verdicts: Iterable[Verdict], validity: Validity) -> int:
-    """0 pass, 1 something failed, 4 the run is invalid or nothing was tested.
+def exit_code(verdict: Overall) -> int:
+    """0 pass, 1 something failed, 4 the run is invalid, or nothing was tested, or not what was required.
 
     The numbers are those of `harness.errors.ExitCode`; they stand here again because neither room may import the other, and a
     test holds them together.
     """
-    return _EXIT[overall(verdicts, validity)]
+    return _EXIT[verdict]

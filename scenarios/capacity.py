@@ -1,4 +1,4 @@
-"""How many connections can it hold, and how many broadcasts a second? Steps until something gives; the knee is the last that kept the SLO.
+"""How many connections can it hold, and how many broadcasts a second? Steps until something gives; the last that kept the limits counts.
 
     roadmap-harness bench capacity                              # up to 2000 connections at 100/s, then up to 400/s at 1000
     roadmap-harness bench capacity --viewers 4000 --processes 2

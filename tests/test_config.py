@@ -12,8 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.config import environment_name, parsed, shown
+from harness.cli import app
+from harness.config import COMMANDS, Configured, environment_name, parsed, shown
 from harness.errors import UsageError
+
+SCENARIOS = {"ramp": list, "slow_readers": list, "reconnect": lambda: ["clients", "time-scale"]}
 
 
 def parser() -> ArgumentParser:
@@ -47,7 +50,7 @@ def test_the_nearest_source_wins_and_is_named(
     lines = ["[bench]", *([f"rate = {common}"] if common else []), "[bench.ramp]", *([f"rate = {own}"] if own else [])]
     file.write_text("\n".join(lines))
     monkeypatch.setenv("ROADMAP_BENCH_RATE", str(variable)) if variable else monkeypatch.delenv("ROADMAP_BENCH_RATE", raising=False)
-    values, sources = parsed(parser(), "ramp", [f"--rate={flag}"] if flag else [])
+    values, sources = parsed(parser(), "ramp", [f"--rate={flag}"] if flag else [], SCENARIOS)
     assert values["rate"] == float(flag or variable or own or common or 100)
     (rate,) = (each for each in sources if each.name == "rate")
     expected = "command line" if flag else "environment" if variable else "file" if own or common else "default"
@@ -56,18 +59,22 @@ def test_the_nearest_source_wins_and_is_named(
 
 def test_a_scenarios_table_may_be_spelt_as_its_command(file: Path) -> None:
     file.write_text("[bench.slow-readers]\nrate = 7\n")
-    assert parsed(parser(), "slow_readers", [])[0]["rate"] == 7.0
+    assert parsed(parser(), "slow_readers", [], SCENARIOS)[0]["rate"] == 7.0
 
 
 def test_what_holds_for_another_scenario_alone_is_passed_over(file: Path) -> None:
-    file.write_text('[bench]\nclients = 7\n[bench.reconnect]\nmodels = "jitter"\n')
-    assert parsed(parser(), "ramp", [])[0]["rate"] == 100.0
+    file.write_text('[bench]\nclients = 7\ntime-scale = 2\n[bench.reconnect]\nmodels = "jitter"\n')
+    assert parsed(parser(), "ramp", [], SCENARIOS)[0]["rate"] == 100.0
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[bench.ramp]\nrat = 3\n", r"\[bench.ramp\] has no option 'rat'.*rate, reports, web"),
+        ("[bench.ramp]\nrat = 3\n", r"\[bench.ramp\] has no option 'rat'.*mean rate\?.*rate, reports, web"),
+        ("[bench.rampp]\nrate = 3\n", r"no scenario 'rampp'.*mean ramp\?"),
+        ("[bench]\ntime_scal = 3\n", r"no scenario has an option 'time_scal'.*mean time-scale\?"),
+        ("[chek]\nseed = 3\n", r"no command 'chek'.*mean check\?"),
+        ("rate = 3\n", r"'rate' stands in no table.*\[bench\]"),
         ("bench = 3\n", r"\[bench\] must be a table"),
         ("[bench\n", "it is no TOML"),
         ('[bench.ramp]\nrate = "fast"\n', "'fast' is not what --rate takes"),
@@ -77,13 +84,13 @@ def test_what_holds_for_another_scenario_alone_is_passed_over(file: Path) -> Non
 def test_what_is_wrong_is_named_with_its_place(file: Path, text: str, said: str) -> None:
     file.write_text(text)
     with pytest.raises(UsageError, match=said) as caught:
-        parsed(parser(), "ramp", [])
+        parsed(parser(), "ramp", [], SCENARIOS)
     assert str(file) in str(caught.value)
 
 
 def test_a_switch_may_be_set_by_word(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(environment_name("bench", "web"), "yes")
-    assert parsed(parser(), "ramp", [])[0]["web"] is True
+    assert parsed(parser(), "ramp", [], SCENARIOS)[0]["web"] is True
 
 
 def _tool(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -117,7 +124,14 @@ def test_a_file_that_was_named_must_exist(tmp_path: Path) -> None:
     assert "it does not exist" in told.stderr
 
 
+def test_every_command_that_reads_the_file_has_its_table() -> None:
+    assert set(COMMANDS) == {
+        "bench",
+        *(each.name or getattr(each.callback, "__name__", "") for each in app.registered_commands if each.cls is Configured),
+    }
+
+
 def test_columns_are_even(file: Path) -> None:
-    _, sources = parsed(parser(), "ramp", ["--rate", "5"])
+    _, sources = parsed(parser(), "ramp", ["--rate", "5"], SCENARIOS)
     lines = shown(sources).splitlines()
     assert len({line.index(each.source) for line, each in zip(lines, sources, strict=True)}) == 1

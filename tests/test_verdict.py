@@ -22,25 +22,33 @@ def benchmark(verdict: Verdict, samples: int, measured: float | None = 1.0) -> B
 @given(verdicts)
 def test_an_invalid_run_is_4_whatever_else_was_seen(seen: list[Verdict]) -> None:
     assert overall(seen, Validity.INVALID) is Overall.INVALID
-    assert exit_code(seen, Validity.INVALID) == ExitCode.INVALID
+    assert exit_code(overall(seen, Validity.INVALID)) == ExitCode.INVALID
 
 
 @settings(deadline=None)
 @given(verdicts)
 def test_a_fail_anywhere_is_1_in_a_valid_run_and_only_a_fail_is(seen: list[Verdict]) -> None:
-    assert exit_code([*seen, Verdict.FAIL], Validity.VALID) == ExitCode.FAIL
-    assert (exit_code(seen, Validity.VALID) == ExitCode.FAIL) == (Verdict.FAIL in seen)
+    assert exit_code(overall([*seen, Verdict.FAIL], Validity.VALID)) == ExitCode.FAIL
+    assert (exit_code(overall(seen, Validity.VALID)) == ExitCode.FAIL) == (Verdict.FAIL in seen)
 
 
 @settings(deadline=None)
 @given(verdicts)
 def test_0_needs_something_that_was_judged(seen: list[Verdict]) -> None:
-    code = exit_code(seen, Validity.VALID)
+    code = exit_code(overall(seen, Validity.VALID))
     judged = Verdict.PASS in seen or Verdict.WARN in seen
     assert (code == ExitCode.PASS) == (judged and Verdict.FAIL not in seen)
     if not set(seen) & {Verdict.PASS, Verdict.WARN, Verdict.FAIL}:
         assert code == ExitCode.INVALID
         assert overall(seen, Validity.VALID) is Overall.UNTESTED
+
+
+@settings(deadline=None)
+@given(verdicts, verdicts)
+def test_what_was_required_and_not_told_never_ends_in_0(seen: list[Verdict], required: list[Verdict]) -> None:
+    told = overall([*seen, *required], Validity.VALID, required)
+    untold = set(required) & {Verdict.INCONCLUSIVE, Verdict.NOT_TESTABLE, Verdict.INFO}
+    assert told is (Overall.UNTESTED if untold and Verdict.FAIL not in [*seen, *required] else overall([*seen, *required], Validity.VALID))
 
 
 def test_pass_cannot_be_built_on_no_samples_or_on_no_number() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from harness.analysis.latency import Quantiles
+from harness.figure_names import COUNTS, QUANTILES, TIMES
 from harness.thresholds import Metric
 
 if TYPE_CHECKING:
@@ -21,21 +22,20 @@ def metrics_of(summary: Summary) -> Mapping[str, Metric]:
     """By name. What a scenario measures by itself is there as benchmark.ID."""
     found: dict[str, Metric] = {}
     figures, made, fleet, health = summary.latency, summary.throughput, summary.connections, summary.health
-    families = {"latency": figures.headline, "stamped": figures.stamped, "spread": figures.spread, "api": figures.api,
-                "slip": health.slip, "lag": health.lag}  # fmt: skip
-    for family, quantiles in families.items():
+    times = (figures.headline, figures.stamped, figures.spread, figures.api, health.slip, health.lag)
+    for family, quantiles in zip(TIMES, times, strict=True):
         found |= _quantiles(family, quantiles)
     account = made.whole
-    for name in ("expected", "delivered", "lost", "duplicated", "reordered", "misdirected"):
+    for name in COUNTS["delivery"]:
         found[f"delivery.{name}"] = Metric(getattr(account, name), "count", account.expected)
     found["delivery.ratio"] = Metric(account.ratio, "ratio", account.expected)
-    for name in ("planned", "called", "accepted", "refused", "failed", "unanswered", "distinct", "coalesced", "silent"):
+    for name in COUNTS["votes"]:
         found[f"votes.{name}"] = Metric(getattr(made, name), "count", made.planned)
     found["broadcasts.rate"] = Metric(made.rate, "per second", made.distinct)
-    for name in ("frames", "invalid", "unmatched"):
-        found[f"frames.{'total' if name == 'frames' else name}"] = Metric(getattr(made, name), "count", made.frames)
+    for name in COUNTS["frames"]:
+        found[f"frames.{name}"] = Metric(getattr(made, "frames" if name == "total" else name), "count", made.frames)
     tried = fleet.opened + fleet.refused
-    for name in ("asked", "opened", "refused", "peak", "held", "unexpected"):
+    for name in COUNTS["connections"]:
         found[f"connections.{name}"] = Metric(getattr(fleet, name), "count", tried)
     line = summary.memory.line
     for name, field in (("each", "slope"), ("low", "low"), ("high", "high")):
@@ -47,5 +47,5 @@ def metrics_of(summary: Summary) -> Mapping[str, Metric]:
 
 
 def _quantiles(family: str, quantiles: Quantiles) -> dict[str, Metric]:
-    found = {f"{family}.{name}": Metric(getattr(quantiles, name), "s", quantiles.n) for name in ("p50", "p90", "p99", "p999", "max")}
+    found = {f"{family}.{name}": Metric(getattr(quantiles, name), "s", quantiles.n) for name in QUANTILES}
     return {**found, f"{family}.n": Metric(quantiles.n, "count", quantiles.n)}

@@ -23,7 +23,7 @@ from harness.analysis.studies import study_of
 from harness.analysis.throughput import Throughput, throughput_figures
 from harness.analysis.validity import Evidence, Fitness, Reason, reasons_against
 from harness.run_folder import RunFolder, write_whole
-from harness.thresholds import set_aside, thresholds_in
+from harness.thresholds import required_of, thresholds_in, unshown
 from harness.verdict import Benchmark, Overall, Validity, Verdict, exit_code, overall
 from schemas import load_contract
 
@@ -116,7 +116,7 @@ def assess(folder: Path) -> Assessment:
         seconds=run.phases.last - run.phases.started,
         verdict=Overall.UNTESTED,
         validity=validity,
-        exit_code=exit_code((), validity),
+        exit_code=exit_code(Overall.UNTESTED),
         cut_short=cut_short,
         sentence="",
         reasons=reasons,
@@ -137,16 +137,14 @@ def _concluded(summary: Summary, folder: Path) -> Summary:
     benchmarks = summary.benchmarks
     thresholds = thresholds_in(folder)
     if thresholds is not None:
-        own = thresholds.judge(metrics_of(summary))
-        benchmarks = (*own, *(benchmarks if thresholds.contract else map(set_aside, benchmarks)))
+        benchmarks = thresholds.judge(metrics_of(summary), benchmarks)
     if summary.reasons:
         benchmarks = tuple(withhold(benchmark) for benchmark in benchmarks)
-    verdicts = [benchmark.verdict for benchmark in benchmarks]
-    verdict = overall(verdicts, summary.validity)
+    verdict = overall((benchmark.verdict for benchmark in benchmarks), summary.validity, (each.verdict for each in required_of(benchmarks)))
     return replace(
         summary,
         verdict=verdict,
-        exit_code=exit_code(verdicts, summary.validity),
+        exit_code=exit_code(verdict),
         sentence=_sentence(verdict, summary.reasons, benchmarks),
         benchmarks=benchmarks,
     )
@@ -170,7 +168,7 @@ def _sentence(verdict: Overall, reasons: tuple[Reason, ...], benchmarks: tuple[B
         failed = by[Verdict.FAIL]
         return f"{len(failed)} of {judged} judged benchmarks missed. {failed[0].detail}"
     if verdict is Overall.UNTESTED:
-        return "No benchmark could be judged on what this run saw."
+        return unshown(benchmarks) if judged else "No benchmark could be judged on what this run saw."
     sentence = f"All {judged} judged benchmarks are met"
     if by[Verdict.WARN]:
         sentence = f"{len(by[Verdict.PASS])} of {judged} judged benchmarks are met, {len(by[Verdict.WARN])} with a warning"

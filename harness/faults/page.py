@@ -15,8 +15,8 @@ from markupsafe import Markup
 
 from harness.faults.matrix import Judged, Matrix
 from harness.report.shell import style
-from harness.report.words import visible
 from harness.verdict import Verdict
+from harness.words import visible
 from schemas import load_clauses, load_sections
 
 __all__ = ["html"]

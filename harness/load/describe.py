@@ -27,7 +27,7 @@ def main(file: Path) -> int:
     if shape is None:
         return 2
     options = [asdict(option) for option in shape.all_options()]
-    facts = {name: getattr(shape, name) for name in ("name", "about", "casts", "merges", "own_server")}
+    facts = {name: getattr(shape, name) for name in ("name", "about", "casts", "merges", "own_server", "judged")}
     print(json.dumps({**facts, "options": options}))
     return 0
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, UsageError
+from harness.figure_names import run_figures
 from harness.load.settings import Settings
 from harness.load.shape import Shape
 from harness.measure.limits import Demand, preflight, raise_descriptors
@@ -46,7 +47,7 @@ def prepare(shape: Shape, settings: Settings, processes: int, here: int) -> Prep
     """
     target = load_target(settings.target)
     if settings.thresholds is not None:
-        read_thresholds(settings.thresholds)
+        read_thresholds(settings.thresholds).check(run_figures(shape.judged))
     if shape.casts:
         needs(settings, target, "list", "vote", "unvote")
     hints = _check_machine(settings, target, processes, here)

@@ -114,8 +114,10 @@ class Scenario:
         )
 
     def _refuse(self, environment: Environment, error: HarnessError) -> None:
-        """The run cannot begin: say why, once, and end (the web UI stays up for another try)."""
+        """The run cannot begin: say why, and end (the web UI stays up for another try, and says it too)."""
         environment.process_exit_code = int(error.exit_code)
+        if self.face is not None:
+            self.face.refuse(error)
         print(f"roadmap-harness: {error}", file=sys.stderr, flush=True)
         gevent.spawn(_leave, environment)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from harness import words
 from harness.analysis.compare import Comparison, Row
-from harness.report import words
 
 __all__ = ["compare_text"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from harness.report import words
+from harness import words
 from harness.report.gate_file import Clause, Gate
 from harness.report.gate_words import kept, rank, verdict_word
 from harness.report.head import Head, Tile

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from harness.report import words
+from harness import words
 from harness.report.gate_clauses import gate_sections
 from harness.report.gate_file import Gate, Reading
 from harness.report.gate_words import GLYPHS, SHOWN, Room, cut, mark

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from harness import words
 from harness.errors import UsageError
-from harness.report import words
 from harness.report.shelf import Group, Run, Shown, groups, read_shelf
 from harness.report.shell import style, template
 from harness.run_folder import is_run_name, write_whole

@@ -11,19 +11,20 @@ from typing import Any
 
 from markupsafe import Markup
 
+from harness import words
 from harness.analysis.connections import open_over_time
 from harness.analysis.health import health_timeline
 from harness.analysis.heat import latency_grid, reach
 from harness.analysis.latency import Quantiles
 from harness.analysis.run import Event
 from harness.analysis.summary import Assessment
-from harness.report import figures, words
-from harness.report.advice import caution, first_step
+from harness.report import figures
+from harness.report.advice import caution, first_step, troubled
 from harness.report.head import Head, Tile
-from harness.report.origin import origin
+from harness.report.origin import origin, surroundings
 from harness.report.shell import template
 from harness.report.studies import study_part, study_tiles
-from harness.verdict import Benchmark, Overall, Verdict
+from harness.verdict import THRESHOLDS, Benchmark, Overall, Verdict
 from schemas import load_clauses, load_contract, load_readings
 
 __all__ = ["load_body", "load_head", "load_troubles"]
@@ -31,7 +32,7 @@ __all__ = ["load_body", "load_head", "load_troubles"]
 _FIRST = (Verdict.FAIL, Verdict.WARN, Verdict.INCONCLUSIVE, Verdict.INFO, Verdict.NOT_TESTABLE, Verdict.PASS)
 _EVENTS = 300
 _NAMED = 3
-_EVENT_TITLES = {"gc": "GC: the generator's own, in which it reads nothing"}
+_EVENT_TITLES = {"gc": "GC: garbage collection of the generator, which reads nothing meanwhile"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,7 @@ def load_head(assessment: Assessment) -> Head:
 def load_troubles(assessment: Assessment) -> Markup:
     """Why nothing is judged, and which benchmarks are missed; empty where there is nothing of either."""
     summary = assessment.summary
-    troubled = [b for b in summary.benchmarks if b.verdict in (Verdict.FAIL, Verdict.WARN)]
-    return Markup(template("load_troubles.html.j2").render(reasons=summary.reasons, troubled=troubled, words=words))  # noqa: S704 - with escaping
+    return Markup(template("load_troubles.html.j2").render(reasons=summary.reasons, troubled=troubled(summary), words=words))  # noqa: S704 - with escaping
 
 
 def load_body(assessment: Assessment) -> Markup:
@@ -133,10 +133,15 @@ def _sentence(assessment: Assessment) -> str:
         return summary.sentence
     missed = [b for b in summary.benchmarks if b.verdict is Verdict.FAIL]
     judged = sum(b.verdict in (Verdict.PASS, Verdict.WARN, Verdict.FAIL) for b in summary.benchmarks)
-    named = "; ".join(f"{b.title} ({words.measured(b)}, contract {words.limit(b)})" for b in missed[:_NAMED])
+    named = "; ".join(_missed(b) for b in missed[:_NAMED])
     more = f"; and {len(missed) - _NAMED} more" if len(missed) > _NAMED else ""
     after = f" The target went away {phases.loss.t - phases.started:.0f} s into the run: {phases.loss.reason}." if phases.loss else ""
     return f"{len(missed)} of {judged} judged benchmarks missed: {named}{more}.{after}"
+
+
+def _missed(b: Benchmark) -> str:
+    limit = "" if b.section == THRESHOLDS else f", contract {words.limit(b)}"  # a line of one's own has its limit in its title
+    return f"{b.title} ({words.measured(b)}{limit})"
 
 
 def _word(verdict: Overall, cut_short: bool) -> str:
@@ -151,7 +156,7 @@ def _tiles(by: Mapping[str, Benchmark], asked: int, lost: int) -> tuple[Tile, ..
     return (
         Tile("Vote to broadcast, p99", words.measured(latency), f"limit {words.limit(latency)}", latency.verdict),
         Tile("Connections held", words.measured(held), f"contract {words.limit(held)}{fewer}", held.verdict),
-        Tile("Broadcasts a second", words.measured(rate), f"contract {words.limit(rate)}", rate.verdict),
+        Tile("Broadcasts a second", words.measured(rate), f"limit {words.limit(rate)}", rate.verdict),
         Tile("Delivered", words.measured(delivery), owed, delivery.verdict),
         Tile("Memory a connection", words.measured(memory), f"contract {words.limit(memory)}", memory.verdict),
     )
@@ -199,14 +204,14 @@ def _told(event: Event, started: float) -> Told:
 def _said(key: str, value: object, started: float) -> str:
     if key in ("text", "reason"):
         return str(value)
-    return f"{key} {words.time(value) if key == 'pause' and isinstance(value, float) else _moment(value, started)}"
+    return f"{key.replace('_', ' ')} {words.time(value) if key == 'pause' and isinstance(value, float) else _moment(value, started)}"
 
 
 def _moment(value: object, started: float) -> str:
     # A time of the plan says more as the second of the run than as seconds since 1970.
     if isinstance(value, float) and abs(value - started) < 1e6:
         return f"{value - started:+.1f} s"
-    return str(value)
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def _readings(given: Mapping[str, Any], benchmarks: Iterable[Benchmark]) -> list[tuple[str, str, str, str]]:
@@ -226,9 +231,5 @@ def _readings(given: Mapping[str, Any], benchmarks: Iterable[Benchmark]) -> list
 
 
 def _environment(header: Mapping[str, Any], workers: int) -> list[tuple[str, str]]:
-    machine = header.get("machine") or {}
-    rows = [("workers of the generator", str(workers))]
-    rows += [(str(key).replace("_", " "), words.size(value) if key == "memory_bytes" else str(value)) for key, value in machine.items()]
-    rows += [(str(key), str(value)) for key, value in (header.get("versions") or {}).items()]
-    rows += [(f"parameter {str(key).replace('_', ' ')}", str(value)) for key, value in (header.get("parameters") or {}).items()]
+    rows = [("workers of the generator", str(workers)), *surroundings(header)]
     return [*rows, ("exclusive clock", "yes" if header.get("exclusive_clock") else "no")]

@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from harness import words
 from harness.analysis.reconnect.figures import SHARES, CellFigures, share_over_time
 from harness.analysis.reconnect.rows import TITLES
-from harness.report import words
 from harness.report.figures.drawing import SMALL, WIDE, Drawing, drawn, plain, worst
 from harness.report.svg import GRID, INK, LIMIT, MUTED, ONE, THREE, TWO, plain_axes
 
@@ -220,7 +220,7 @@ _COLUMNS = (
     "accept queue",
     "state fetched anew",
     "slowest of these",
-    "GC pauses of the generator",
+    "garbage collections of the generator",
 )
 
 
@@ -258,5 +258,6 @@ def _also(cells: Sequence[CellFigures]) -> str:
         text = f" {words.count(len(resyncs))} clients fetched the state anew when they were back, the slowest in "
         text += f"{words.time(worst(resyncs['seconds']))}{f'; {words.count(failed)} of them in vain' if failed else ''}."
     if pauses:
-        text += f" The generator's own GC stopped it {words.count(len(pauses))} times, for {words.time(max(pauses))} at most."
+        times = "once, for" if len(pauses) == 1 else f"{words.count(len(pauses))} times, at most for"
+        text += f" Garbage collection (GC) of the generator stopped it {times} {words.time(max(pauses))}."
     return text

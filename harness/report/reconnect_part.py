@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from harness import words
 from harness.analysis.reconnect.figures import BEHAVED, CellFigures, rules_of
 from harness.analysis.reconnect.rows import TITLES
 from harness.analysis.reconnect.summary import StudyAssessment
-from harness.report import words
-from harness.report.advice import caution, first_step
+from harness.report.advice import caution, first_step, troubled
 from harness.report.figures.drawing import Drawing
 from harness.report.head import Head, Tile
-from harness.report.origin import origin
+from harness.report.origin import origin, surroundings
 from harness.report.reconnect_figures import comeback, group_name, rate
 from harness.report.shell import template
 from harness.verdict import Benchmark, Overall, Verdict
@@ -92,8 +92,7 @@ def reconnect_head(assessment: StudyAssessment) -> Head:
 def reconnect_troubles(assessment: StudyAssessment) -> Markup:
     """Why nothing is judged, and which benchmarks are missed; empty where there is nothing of either."""
     summary = assessment.summary
-    troubled = [b for b in summary.benchmarks if b.verdict in (Verdict.FAIL, Verdict.WARN)]
-    return Markup(template("load_troubles.html.j2").render(reasons=summary.reasons, troubled=troubled, words=words))  # noqa: S704 - with escaping
+    return Markup(template("load_troubles.html.j2").render(reasons=summary.reasons, troubled=troubled(summary), words=words))  # noqa: S704 - with escaping
 
 
 def reconnect_body(assessment: StudyAssessment) -> Markup:
@@ -231,10 +230,4 @@ def _readings() -> list[tuple[str, str]]:
 
 
 def _environment(header: Mapping[str, Any]) -> list[tuple[str, str]]:
-    machine = header.get("machine") or {}
-    rows = [(str(key).replace("_", " "), words.size(value) if key == "memory_bytes" else str(value)) for key, value in machine.items()]
-    rows += [(str(key), str(value)) for key, value in (header.get("versions") or {}).items()]
-    rows += [(f"parameter {str(key).replace('_', ' ')}", str(value)) for key, value in (header.get("parameters") or {}).items()]
-    git = header.get("git") or {}
-    revision = f"{git.get('revision')}{' with uncommitted changes' if git.get('dirty') else ''}" if git else "not under version control"
-    return [*rows, ("revision", revision), ("server", "the study's own" if header.get("own_server") else "the profile's")]
+    return [*surroundings(header), ("server", "the study's own" if header.get("own_server") else "the profile's")]

@@ -11,7 +11,7 @@ from importlib import resources
 import jinja2
 from markupsafe import Markup
 
-from harness.report import words
+from harness import words
 
 __all__ = ["style", "template"]
 

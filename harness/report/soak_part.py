@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from harness.report import words
+from harness import words
 
 if TYPE_CHECKING:
     from harness.analysis.summary import Assessment

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 
 from markupsafe import Markup
 
+from harness import words
 from harness.analysis.summary import Assessment
-from harness.report import figures, words
+from harness.report import figures
 from harness.report.capacity_part import capacity_part
 from harness.report.head import Tile
 from harness.report.mixed_part import mixed_part

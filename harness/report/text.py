@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from harness.report import words
+from harness import words
+from harness.report.advice import troubled
 from harness.report.gate_file import Gate
 from harness.report.gate_words import rank, verdict_word
 from harness.verdict import Verdict
@@ -26,12 +27,11 @@ def summary_text(summary: Summary | StudySummary) -> str:
         first = f"{summary.verdict} (cut short): {summary.sentence}"
     lines = [first]
     for reason in summary.reasons:
-        lines.append(f"  why   {reason.sentence}")
+        lines += [f"  why   {reason.sentence}"] if reason.sentence not in first else []
         lines.append(f"        {reason.remedy}")
-    for benchmark in summary.benchmarks:
-        if benchmark.verdict in (Verdict.FAIL, Verdict.WARN):
-            lines.append(f"  {benchmark.verdict:<5} {benchmark.title}: {benchmark.detail}")
-            lines.append(f"        {benchmark.remedy}")
+    for benchmark in troubled(summary):
+        lines.append(f"  {benchmark.verdict:<5} {benchmark.title}: {benchmark.detail}")
+        lines += [f"        {benchmark.remedy}"] if benchmark.remedy else []
     lines.append("")
     width = max(len(benchmark.title) for benchmark in summary.benchmarks)
     head = f"  {'benchmark':<{width}}  {'measured':>12}  {'limit':>12}  {'margin':>8}  {'samples':>11}  verdict"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from markupsafe import escape
 
-from harness.report import words
+from harness import words
 from harness.report.gate_file import Frame
 
 __all__ = ["Log", "Row", "cost", "demand", "logs", "shares"]

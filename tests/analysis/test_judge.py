@@ -250,6 +250,7 @@ def test_accepted_votes_of_which_nobody_hears_fail(judge: Judge, records: list[R
     summary = judge(records).summary
     assert summary.exit_code == ExitCode.FAIL
     assert {b.id for b in summary.benchmarks if b.verdict is Verdict.FAIL} == {"broadcast_rate", "delivery"}
+    assert summary.benchmark("broadcast_rate").limit == summary.parameters.rate, "less was asked for than the contract allows"
     for name in ("latency", "latency_stamped", "misdirected", "invalid_frames"):
         assert summary.benchmark(name).verdict is Verdict.INCONCLUSIVE
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from harness.analysis.metrics import Metric, metrics_of
 from harness.analysis.summary import Summary, assess
 from harness.errors import UsageError
+from harness.figure_names import run_figures
 from harness.thresholds import FILE, Threshold, contract_thresholds, read_thresholds
 from harness.verdict import Overall, Verdict
 from schemas import load_contract
@@ -61,6 +62,17 @@ def test_a_figure_that_the_run_has_not_is_inconclusive_and_never_passes(tmp_path
     assert summary.exit_code == 4
 
 
+def test_a_line_that_could_not_be_told_is_no_pass_whatever_the_contract_says(tmp_path: Path, records: list[Record]) -> None:
+    without = [record for record in records if record["kind"] != "target"]
+    summary = _judged(tmp_path, without, "delivery.lost == 0", "memory.each < 10KB")
+    assert (summary.verdict, summary.exit_code) == (Overall.UNTESTED, 4)
+    assert "memory.each < 10KB" in summary.sentence
+    row = of(without, "broadcasts")[0]
+    row["lost"][77] += 2
+    row["delivered"][77] -= 2
+    assert _judged(tmp_path / "lost", without, "memory.each < 10KB").verdict is Overall.FAIL
+
+
 def test_an_invalid_run_judges_no_line(tmp_path: Path, records: list[Record]) -> None:
     cut = [record for record in records if record["kind"] != "footer"]
     assert _judged(tmp_path, cut, "delivery.lost == 0").benchmark("threshold_1").verdict is Verdict.INCONCLUSIVE
@@ -106,7 +118,9 @@ def test_a_name_or_a_unit_that_is_wrong_is_answered_with_the_right_ones(
 
 
 def test_every_figure_of_a_good_run_has_its_samples(tmp_path: Path, records: list[Record]) -> None:
-    found = metrics_of(assess(write(tmp_path / "run", records)).summary)
-    assert len(found) > 50
+    summary = assess(write(tmp_path / "run", records)).summary
+    found = metrics_of(summary)
+    known = run_figures(benchmark.id for benchmark in summary.benchmarks)
+    assert {name: None if name.startswith("benchmark.") else metric.unit for name, metric in found.items()} == known
     assert all(metric.samples > 0 for name, metric in found.items() if not name.startswith("benchmark."))
     assert found["latency.p99"].value == pytest.approx(0.04, abs=0.02)

@@ -71,6 +71,23 @@ def test_what_cannot_be_run_is_refused_before_it_starts(
     assert not list(tmp_path.glob("reports/*")), "a run that never began leaves no folder"
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("latency.p98 < 3s", "did you mean latency.p99"),
+        ("latency.p99 < 3KB", "use one of: 'us'"),
+        ("benchmark.ramp_leak < 1KB", "there is no figure 'benchmark.ramp_leak'"),
+        ("benchmark.latency < 1 fortnight", "'fortnight' is no unit"),
+    ],
+)
+@pytest.mark.usefixtures("asked_once")
+def test_a_threshold_on_a_figure_that_the_run_will_not_have_is_refused_before_the_load(line: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(f"require = ['{line}']\n")
+    with pytest.raises(UsageError, match=said):
+        bench(["broadcast", "--thresholds", "mine.toml"])
+    assert not list(tmp_path.glob("reports/*"))
+
+
 @pytest.mark.parametrize(("words", "said"), [(("nonsense",), "broadcast"), (("broadcast", "--target", "staging.toml"), "staging.toml")])
 def test_a_refusal_ends_the_command_with_its_reason(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
     done = _bench(tmp_path, *words)

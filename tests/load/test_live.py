@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from harness.load.web.live import Live
 from harness.measure.histogram import Histogram
+from harness.thresholds import Threshold, Thresholds
+from harness.words import percent
 from schemas import load_contract
 
 START = 1_000_000.0
@@ -127,6 +129,17 @@ def test_each_kind_of_harm_stands_outside_and_nothing_else_does() -> None:
     for name, record in harms.items():
         outside = {each for each, state in stands(live(second(0, 1), settled(0, 1), record)).items() if state == "outside"}
         assert outside == {name}
+
+
+def test_a_share_that_is_short_of_all_is_not_shown_as_all() -> None:
+    short = settled(0, 1, expected=[10**7], delivered=[10**7 - 1], lost=[1])
+    (delivery,) = (each for each in live(short).view().standings if each.id == "delivery")
+    assert delivery.measured == f"{percent(1 - 1e-7)}, 1 lost"
+    assert not delivery.measured.startswith("100")
+    made = Live(CONTRACT, Thresholds(False, (Threshold("delivery.ratio >= 1", "delivery.ratio", ">=", 1.0, ""),)))
+    for record in (header(), short):
+        made.see(record)
+    assert made.view().standings[0].measured == percent(1 - 1e-7)
 
 
 def test_only_what_judges_the_run_is_shown() -> None:

@@ -98,7 +98,11 @@ def test_a_study_shows_its_waves_and_without_javascript_its_table(tmp_path: Path
         for each in (page, plain):
             each.goto(f"{url}/contract", timeout=_MS)
             expect(each.get_by_text("No run yet")).to_be_visible(timeout=_MS)
-        assert page.request.post(f"{url}/swarm", form={"user_count": "12", "spawn_rate": "12"}).ok
+        form = {"user_count": "12", "spawn_rate": "12"}
+        assert not page.request.post(f"{url}/swarm", form={**form, "models": "nobody"}).json()["success"]
+        expect(page.locator("#headline")).to_have_text("REFUSED", timeout=_MS)
+        expect(page.locator("#sentence")).to_contain_text("nobody is not among the choices")
+        assert page.request.post(f"{url}/swarm", form={**form, "models": "contract,sample"}).json()["success"]
         expect(plain.get_by_role("row", name=re.compile("Last client back after the blow, contract"))).to_be_visible(timeout=_MS)
         for model in ("contract", "sample"):
             name = f"killed for 0.4 s, {model}"

@@ -35,11 +35,13 @@ class Browser:
     def state(self) -> str:
         return str(json.loads(self.get("/stats/requests"))["state"])
 
-    def swarm(self, **changes: object) -> None:
+    def swarm(self, **changes: object) -> str:
+        """Start; what the form says in place of starting, empty when it starts."""
         form = {name.replace("users", "user_count").replace("-", "_"): value for name, value in SHAPE.items()}
         data = urllib.parse.urlencode({**form, **changes}).encode()
         with urllib.request.urlopen(f"{self._url}/swarm", data=data, timeout=30) as answer:
-            assert json.loads(answer.read())["success"]
+            told = json.loads(answer.read())
+        return "" if told["success"] else str(told["message"])
 
 
 def _judged(reports: Path) -> int:
@@ -56,15 +58,21 @@ def test_start_stop_and_a_second_start(tmp_path: Path) -> None:
             until(page.up, "the web UI")
             assert "votes cast per second" in page.get("/"), "the scenario's parameters are fields of the start form"
 
-            page.swarm(duration=60)
+            assert page.swarm(duration=60) == ""
             until(lambda: any(b'"kind":"broadcasts"' in j.read_bytes() for j in reports.glob("*/journal.jsonl")), "broadcasts")
             page.post("/stop")
             until(lambda: _judged(reports) == 1 and page.state() == "stopped", "the first verdict")
             stopped = outcome(0, log, reports)
             assert stopped.footer["reason"] == "stopped"
 
+            (tmp_path / "mine.toml").write_text('require = ["latency.p98 < 60s"]\n')
+            refused = page.swarm(thresholds=tmp_path / "mine.toml")
+            assert "there is no figure 'latency.p98'" in refused
+            table = json.loads(page.get("/stats/requests"))["extended_stats"][0]["data"]
+            assert [(row["measured"], row["state"]) for row in table] == [(refused, "REFUSED")]
+            until(lambda: page.state() == "stopped", "the end of what did not begin")
             (tmp_path / "mine.toml").write_text('require = ["latency.p99 < 60s", "delivery.expected >= 1000000"]\n')
-            page.swarm(thresholds=tmp_path / "mine.toml")
+            assert page.swarm(thresholds=tmp_path / "mine.toml") == ""
             until(lambda: _judged(reports) == 2 and page.state() == "stopped", "the second verdict")
             second = outcome(0, log, reports)
             assert second.footer["reason"] == "completed"

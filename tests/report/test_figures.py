@@ -81,7 +81,8 @@ def test_what_happened_is_marked_by_name_and_said() -> None:
         ("GC", 2, False), ("GC", 1, False), ("worker lost", 1, True), ("event", 1, False)
     ]  # fmt: skip
     times = Times(10.0, "", 0.0, 20.0, None, marks, ())
-    assert times.context == "The generator was not read. Marked: GC ×2 at 1 s, GC at 7 s, worker lost at 8 s, event at 9 s."
+    marked = "Marked: GC ×2 at 1 s, GC at 7 s, worker lost at 8 s, event at 9 s (GC: garbage collection of the generator)."
+    assert times.context == f"The generator was not read. {marked}"
 
 
 def test_deliveries_by_second_are_the_account(tmp_path: Path) -> None:

@@ -70,6 +70,32 @@ def test_the_same_records_give_the_same_bytes_and_nothing_else_is_written(whole:
     assert sorted(path.name for path in whole.parent.iterdir()) == ["index.html", "journal.jsonl"]
 
 
+def test_lines_of_ones_own_are_told_by_their_own_sign_and_unit(tmp_path: Path, records: list[Record]) -> None:
+    folder = write(tmp_path / "a", without(records, "target"))
+    (folder / "thresholds.toml").write_text("require = ['latency.p99 >= 1s', 'memory.each < 10KB']")
+    page = Page(render(folder).read_text("utf-8")).text.replace("\u202f", " ")
+    assert re.search(r"Asked\s*≥ 1 s", page)
+    assert re.search(r"latency.p99 is [\d.]+ ms; asked was", page)
+    assert re.search(r"1 of \d+ judged benchmarks missed: latency.p99 >= 1s \(", page)
+    (folder / "thresholds.toml").write_text("require = ['memory.each < 10KB']")
+    page = Page(render(folder).read_text("utf-8")).text
+    assert "UNTESTED" in page
+    assert "could not be judged: memory.each < 10KB; the run does not have that figure." in page
+    assert "leave the line out" in page
+
+
+def test_a_finding_that_names_some_says_that_there_are_others(tmp_path: Path, records: list[Record]) -> None:
+    viewers = [f"w0-{n}" for n in range(9)]
+    found = {"kind": "finding", "worker": 0, "t": T0, "what": "lost", "n": 77, "viewers": viewers, "detail": ""}
+    page = made(tmp_path / "a", [*records[:-1], {**found, "total": 9}, {**found, "total": 299}, records[-1]])
+    assert ("w0-7 and 1 more<" in page, "w0-7 and others<" in page) == (True, True)
+
+
+def test_every_option_that_was_asked_for_has_its_unit(good_page: Page) -> None:
+    assert re.search(r"asked: duration\s*6 s", good_page.text)
+    assert re.search(r"asked: rate\s*20 votes/s", good_page.text)
+
+
 def _hostile(records: list[Record]) -> list[Record]:
     header = records[0]
     header |= {"run": HOSTILE, "scenario": HOSTILE, "seed": HOSTILE, "git": {"revision": HOSTILE, "dirty": True}}

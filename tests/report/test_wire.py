@@ -7,7 +7,7 @@ import unicodedata
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.report import words
+from harness import words
 from harness.report.gate_file import Frame
 from harness.report.wire import cost, logs, shares
 

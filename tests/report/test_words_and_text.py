@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness import words
 from harness.analysis.summary import analyse
-from harness.report import summary_text, words
+from harness.report import summary_text
 from tests.analysis.builder import Recipe, events, good, of, without, write
 
 RECIPE = Recipe()

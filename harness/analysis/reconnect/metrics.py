@@ -7,18 +7,21 @@ of the clients that was not back in one of them has no time, and `never_back` te
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from harness.analysis.metrics import Metric
 from harness.analysis.reconnect.figures import CellFigures
+from harness.figure_names import study_figures
 from harness.verdict import Benchmark
 
 __all__ = ["study_metrics"]
 
 
-def study_metrics(cells: Sequence[CellFigures], benchmarks: Sequence[Benchmark]) -> Mapping[str, Metric]:
-    """By name; what the study is judged by is there as benchmark.ID."""
+def study_metrics(parameters: Mapping[str, Any], cells: Sequence[CellFigures], benchmarks: Sequence[Benchmark]) -> Mapping[str, Metric]:
+    """By name; what the study is judged by is there as benchmark.ID. A figure of a cell that could not be tried is None."""
+    asked = study_figures(parameters.get("causes") or (), parameters.get("models") or ())
     families: dict[str, list[CellFigures]] = {}
     for cell in cells:
         families.setdefault(f"{cell.cell.cause}_{cell.cell.model}", []).append(cell)
@@ -27,7 +30,8 @@ def study_metrics(cells: Sequence[CellFigures], benchmarks: Sequence[Benchmark])
     found = {f"{family}.{name}": metric for family, mine in families.items() for name, metric in _family(mine).items()}
     late = [cell.late.p99 for cell in cells if cell.late.p99 is not None]
     found["generator.late_p99"] = Metric(max(late, default=None), "s", sum(len(cell.attempts) for cell in cells))
-    return {**found, **{f"benchmark.{each.id}": Metric(each.measured, each.unit, each.samples) for each in benchmarks}}
+    missing = {name: Metric(None, unit or "", 0) for name, unit in asked.items()}
+    return {**missing, **found, **{f"benchmark.{each.id}": Metric(each.measured, each.unit, each.samples) for each in benchmarks}}
 
 
 def _family(cells: Sequence[CellFigures]) -> dict[str, Metric]:

@@ -18,7 +18,7 @@ from harness.analysis.reconnect.metrics import study_metrics
 from harness.analysis.summary import SCHEMA
 from harness.analysis.validity import Reason
 from harness.run_folder import RunFolder, write_whole
-from harness.thresholds import set_aside, thresholds_in
+from harness.thresholds import required_of, thresholds_in, unshown
 from harness.verdict import Benchmark, Overall, Validity, Verdict, exit_code, overall
 
 __all__ = ["StudyAssessment", "StudySummary", "analyse_study", "assess_study"]
@@ -80,8 +80,7 @@ def assess_study(folder: Path) -> StudyAssessment:
     benchmarks = _with_thresholds(Path(folder), evidence, judge(evidence))
     if reasons:
         benchmarks = tuple(withhold(benchmark) for benchmark in benchmarks)
-    verdicts = [benchmark.verdict for benchmark in benchmarks]
-    verdict = overall(verdicts, validity)
+    verdict = overall((benchmark.verdict for benchmark in benchmarks), validity, (each.verdict for each in required_of(benchmarks)))
     target = study.header.get("target") or {}
     summary = StudySummary(
         schema=SCHEMA,
@@ -93,7 +92,7 @@ def assess_study(folder: Path) -> StudyAssessment:
         seconds=study.last - study.started,
         verdict=verdict,
         validity=validity,
-        exit_code=exit_code(verdicts, validity),
+        exit_code=exit_code(verdict),
         cut_short=study.footer is None or study.footer.get("reason") != "completed",
         sentence=_sentence(verdict, reasons, benchmarks, evidence),
         reasons=reasons,
@@ -112,10 +111,11 @@ def analyse_study(folder: Path) -> StudySummary:
 def _with_thresholds(folder: Path, evidence: Evidence, benchmarks: tuple[Benchmark, ...]) -> tuple[Benchmark, ...]:
     """With those of one's own that lie in the folder; the contract's go on to judge unless they say otherwise."""
     thresholds = thresholds_in(folder)
-    if thresholds is None:
-        return benchmarks
-    own = thresholds.judge(study_metrics(evidence.cells, benchmarks))
-    return (*own, *(benchmarks if thresholds.contract else map(set_aside, benchmarks)))
+    return (
+        benchmarks
+        if thresholds is None
+        else thresholds.judge(study_metrics(evidence.study.parameters, evidence.cells, benchmarks), benchmarks)
+    )
 
 
 def _sentence(verdict: Overall, reasons: tuple[Reason, ...], benchmarks: tuple[Benchmark, ...], evidence: Evidence) -> str:
@@ -126,7 +126,7 @@ def _sentence(verdict: Overall, reasons: tuple[Reason, ...], benchmarks: tuple[B
     if verdict is Overall.FAIL:
         return f"{len(by[Verdict.FAIL])} of {judged} judged benchmarks missed. {by[Verdict.FAIL][0].detail}"
     if verdict is Overall.UNTESTED:
-        return "No benchmark could be judged on what this study saw."
+        return unshown(benchmarks) if judged else "No benchmark could be judged on what this study saw."
     warned = f", {len(by[Verdict.WARN])} with a warning" if by[Verdict.WARN] else ""
     lost = max((cell.given_up for cell in evidence.cells if cell.cell.model == "sample" and cell.cell.healed is not None), default=0)
     own = f" The contract's own sample class lost up to {lost:,} of {evidence.study.clients:,} clients on the same server." if lost else ""

@@ -64,6 +64,8 @@ class _Run:
 
     def _refuse(self, environment: Environment, error: HarnessError) -> None:
         environment.process_exit_code = int(error.exit_code)
+        if self._face is not None:
+            self._face.refuse(error)
         print(f"roadmap-harness: {error}", file=sys.stderr, flush=True)
         gevent.spawn(_leave, environment)
 

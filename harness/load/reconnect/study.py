@@ -20,6 +20,7 @@ import gevent
 from gevent import get_hub, monkey
 
 from harness.errors import HarnessError, JournalFull, RunInvalid, UsageError
+from harness.figure_names import study_figures
 from harness.journal import Journal
 from harness.load.reconnect.blows import Blow, blow_for
 from harness.load.reconnect.dialer import Route
@@ -36,7 +37,7 @@ from harness.measure.clock import ClockWatch, read_clocks
 from harness.run_folder import RunFolder, forget_unbegun, new_run_folder
 from harness.target import Session, reach
 from harness.terminal import Teller
-from harness.thresholds import keep_thresholds
+from harness.thresholds import keep_thresholds, read_thresholds
 from schemas import load_contract
 
 __all__ = ["Study", "Watcher"]
@@ -79,6 +80,7 @@ class Study:
     def _begin(self, watch: Callable[[Path], Watcher]) -> None:
         order, tell = self.order, self._teller.say
         if order.thresholds is not None:
+            read_thresholds(order.thresholds).check(study_figures(order.causes, order.models))
             keep_thresholds(order.thresholds, self.folder.path)
         self._contract, self._cells = load_contract(), sum(1 for _ in order.cells())
         check_machine(order, self.folder.path, tell)

@@ -12,6 +12,7 @@ from harness.errors import UsageError
 from harness.load.web.standing import Standing, State, Totals
 from harness.measure.histogram import Histogram
 from harness.thresholds import Metric, Threshold, Thresholds
+from harness.words import percent
 
 __all__ = ["asked", "beside", "figures"]
 
@@ -70,4 +71,4 @@ def _quantile(latency: Histogram, share: float) -> Metric:
 def _said(metric: Metric) -> str:
     if metric.value is None:
         return "–"
-    return {"s": f"{metric.value * 1e3:,.1f} ms", "ratio": f"{metric.value:.4%}"}.get(metric.unit, f"{metric.value:,g}")
+    return {"s": f"{metric.value * 1e3:,.1f} ms", "ratio": percent(metric.value)}.get(metric.unit, f"{metric.value:,g}")

@@ -1,7 +1,8 @@
 """Routes and the tab that this tool adds to Locust's web UI; made once for each process that has one, before it accepts requests.
 
 `/contract` is the live page, `/contract/live.json` what it asks for each second, `/contract/report/RUN/` the report of a run of this
-process. Locust's own page gets a tab with the benchmarks as they stand, and a link to the live page.
+process. Locust's own page gets a tab with the benchmarks as they stand, and a link to the live page; its start form is answered with the
+reason when a start is refused.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import json
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request, send_from_directory
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
+from harness.errors import HarnessError
 from harness.load.web.live import Live, View
 from harness.thresholds import thresholds_in
 from schemas import load_contract
@@ -23,6 +26,8 @@ from schemas import load_contract
 __all__ = ["Face"]
 
 TAB = "contract"
+_START = "locust.swarm"
+_GOING = ("spawning", "running")  # states of Locust's in which its form changes the load of a run, and starts none
 # Locust sorts a tab's rows by a column called name; without one they keep their order.
 _COLUMNS = (
     ("benchmark", "Benchmark"),
@@ -40,11 +45,18 @@ _LINK_STYLE = (
 _SAYS = {"within": "within so far", "outside": "OUTSIDE", "open": "not seen yet", "told": "the report judges", "aside": "not judged"}
 
 
+_REFUSED = "REFUSED"
+_PATIENCE = 5.0
+"""Seconds that the start form waits to learn whether its start is refused. What comes later is told on the tab and the live page alone."""
+
+
 class Face:
-    """`web_ui` is Locust's. `watch(folder)` begins a run and returns what is to see its records."""
+    """`web_ui` is Locust's. A start becomes a run by `watch(folder)`, which returns what is to see its records, or ends in `refuse`."""
 
     def __init__(self, web_ui: Any, prefix: str) -> None:
-        self._prefix = prefix
+        self._web_ui, self._prefix = web_ui, prefix
+        self._begun = Event()  # the start that the form asked for is a run, or is refused
+        self._refusal: str | None = None
         self._live = Live(load_contract())
         self._folders: dict[str, Path] = {}
         self._folder: Path | None = None
@@ -62,13 +74,24 @@ class Face:
         routes.add_url_rule("/live.json", "live", guarded(self._show_live))
         routes.add_url_rule("/report/<run>/", "report", guarded(self._show_report))
         web_ui.app.register_blueprint(routes)
+        web_ui.app.before_request(self._expect_start)
         web_ui.app.after_request(self._extend)
 
     def watch(self, folder: Path) -> Callable[[Mapping[str, Any]], None]:
         """A new run, in this folder, is the one that is shown from now on."""
         self._live, self._folder = Live(load_contract(), thresholds_in(folder)), folder
         self._folders[folder.name] = folder
+        self._settle(None)
         return self._live.see
+
+    def refuse(self, error: HarnessError) -> None:
+        """The start that was asked for is no run: nothing but the reason is shown until there is one."""
+        self._live, self._folder = Live(load_contract()), None
+        self._settle(f"This start was refused: {error}")
+
+    def _settle(self, refusal: str | None) -> None:
+        self._refusal = refusal
+        self._begun.set()
 
     # -- what is asked for
 
@@ -90,7 +113,9 @@ class Face:
         return {**self._live.view().plain(), "base": f"{self._prefix}/contract", "verdict": self._verdict(), "reports": self._reports()}
 
     def _verdict(self) -> dict[str, str] | None:
-        """What the report of the run that is shown says; None until there is one."""
+        """What the report of the run that is shown says, or why there is no run; None until there is either."""
+        if self._refusal is not None:
+            return {"verdict": _REFUSED, "sentence": self._refusal}
         return _verdict_in(self._folder) if self._folder is not None else None
 
     def _reports(self) -> list[dict[str, str]]:
@@ -100,9 +125,23 @@ class Face:
 
     # -- Locust's own page
 
+    def _expect_start(self) -> None:
+        runner = self._web_ui.environment.runner
+        if request.endpoint == _START and runner is not None and runner.state not in _GOING:
+            self._begun.clear()
+
+    def _tell_refusal(self, response: Response) -> None:
+        """Locust answers before it has started: wait a moment for what becomes of it."""
+        if response.get_json()["success"] and not self._begun.wait(_PATIENCE):
+            return  # it takes its time, or Locust itself did not begin
+        if self._refusal is not None:
+            response.set_data(json.dumps({**response.get_json(), "success": False, "message": self._refusal}))
+
     def _extend(self, response: Response) -> Response:
         if request.endpoint == "locust.request_stats" and response.is_json:
             response.set_data(json.dumps({**response.get_json(), "extended_stats": [{"key": TAB, "data": self._table()}]}))
+        elif request.endpoint == _START and response.is_json:
+            self._tell_refusal(response)
         elif request.endpoint == "locust.index" and response.mimetype == "text/html" and not response.direct_passthrough:
             link = _LINK.format(href=f"{self._prefix}/contract", style=_LINK_STYLE)
             response.set_data(response.get_data(as_text=True).replace("</body>", f"{link}</body>"))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.measure.histogram import Histogram
+from harness.words import percent
 from schemas import Contract
 
 __all__ = ["Standing", "State", "Totals", "standings"]
@@ -93,7 +94,7 @@ def _delivery(totals: Totals, _contract: Contract, _header: Mapping[str, Any]) -
     return Standing(
         id="delivery",
         name="Deliveries made of those owed",
-        measured="nothing yet" if not owed else f"{totals.delivered / owed:.4%}" + (f", {totals.lost:,} lost" if totals.lost else ""),
+        measured="nothing yet" if not owed else percent(totals.delivered / owed) + (f", {totals.lost:,} lost" if totals.lost else ""),
         limit="100 %",
         margin="",
         samples=owed,

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from matplotlib.ticker import FuncFormatter
 
+from harness import words
 from harness.analysis.capacity import CapacityStep, Search
-from harness.report import words
 from harness.report.figures.drawing import (
     WIDE,
     Drawing,

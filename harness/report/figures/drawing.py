@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from harness.report import words
+from harness import words
 from harness.report.svg import LIMIT, MUTED, inline
 
 __all__ = [

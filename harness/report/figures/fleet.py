@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
+from harness import words
 from harness.analysis.memory import Memory
-from harness.report import words
 from harness.report.figures.drawing import (
     HALF,
     Drawing,

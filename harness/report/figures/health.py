@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from harness import words
 from harness.analysis.validity import Fitness
-from harness.report import words
 from harness.report.figures.drawing import SMALL, Drawing, chunks, drawn, label, limit_line, plain, seconds_of, worst
 from harness.report.figures.times import Times, lines
 from harness.report.svg import MUTED, ONE

@@ -13,9 +13,9 @@ from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from harness import words
 from harness.analysis.heat import LatencyGrid
 from harness.analysis.latency import LatencyFigures, of_values
-from harness.report import words
 from harness.report.figures.drawing import (
     HALF,
     SMALL,

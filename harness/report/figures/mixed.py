@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from harness import words
 from harness.analysis.mixed import MixedStudy
-from harness.report import words
 from harness.report.figures.drawing import Drawing, End, chunks, drawn, end_labels, label, seconds_of, thousands
 from harness.report.figures.times import Times, lines
 from harness.report.svg import MUTED, ONE, THREE, TWO

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from harness import words
 from harness.analysis.overload import OverloadStudy
-from harness.report import words
 from harness.report.figures.drawing import Drawing, End, chunks, drawn, end_labels, label, limit_line, log_time, seconds_of, worst
 from harness.report.figures.times import Times, lines
 from harness.report.svg import MUTED, ONE, TWO

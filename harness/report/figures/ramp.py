@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from harness import words
 from harness.analysis.ramp import Plateau, RampStudy
-from harness.report import words
 from harness.report.figures.drawing import HALF, Drawing, End, drawn, end_labels, label, limit_line, room_right, thousands, x_label
 from harness.report.figures.times import Times, lines
 from harness.report.svg import MUTED, ONE, TWO, panels

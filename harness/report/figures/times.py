@@ -25,7 +25,8 @@ __all__ = ["Mark", "Stretch", "Times", "lines", "marks_of", "stretches", "times_
 
 _PHASES = frozenset({"ramp_started", "ramp_done", "sockets", "cast_started", "cast_ended", "drained"})
 _BAD = frozenset({"target_lost", "target_exited", "worker_lost", "overload", "clock_step", "problem"})
-_TITLES = {"gc": "GC"}
+_GC = "GC"
+_TITLES = {"gc": _GC}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 _NEAR = 0.5
 _SEAM = 2.0
@@ -81,9 +82,10 @@ class Times:
     def _marked(self) -> str:
         if not self.marks:
             return ""
-        named = [f"{mark.text}{f' ×{mark.times}' if mark.times > 1 else ''} at {mark.at:.0f} s" for mark in self.marks[:_NAMED]]
+        named = [f"{mark.text}{f' ×{mark.times}' if mark.times > 1 else ''} at {_whole(mark.at)} s" for mark in self.marks[:_NAMED]]
         more = f" and {len(self.marks) - _NAMED} more, in the table of events" if len(self.marks) > _NAMED else ""
-        return f"Marked: {', '.join(named)}{more}."
+        meant = f" ({_GC}: garbage collection of the generator)" if any(mark.text == _GC for mark in self.marks) else ""
+        return f"Marked: {', '.join(named)}{more}{meant}."
 
     @property
     def _fitness(self) -> str:
@@ -96,6 +98,10 @@ class Times:
         parts = [f"past one of its limits in {late:.0f} s"] if late else []
         parts += [f"within half of one in {near:.0f} s"] if near else []
         return f"The generator was {' and '.join(parts)}."
+
+
+def _whole(seconds: float) -> str:
+    return f"{seconds:.0f}".replace("-", "−")
 
 
 def times_of(run: Run, health: pd.DataFrame, fitness: Fitness) -> Times:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from harness.analysis.kinds import analyse_run, assess_run
+from harness.analysis.reconnect.metrics import study_metrics
 from harness.analysis.reconnect.summary import StudyAssessment
 from harness.errors import UsageError
+from harness.figure_names import study_figures
 from harness.verdict import Overall, Validity, Verdict
 from schemas import load_contract
 from tests.analysis.reconnect.builder import CODES, T0, Record, Truth, event, skipped, study, write
@@ -163,6 +165,23 @@ def test_thresholds_of_ones_own_judge_the_study(tmp_path: Path, limit: int, expe
     (folder / "thresholds.toml").write_text('require = ["contract.sideways < 1s"]')
     with pytest.raises(UsageError, match="contract"):
         analyse_run(folder)
+
+
+def test_a_line_on_a_cause_that_could_not_be_tried_is_no_pass(tmp_path: Path) -> None:
+    records = study(*ALL, more=(skipped(3, "graceful", "the profile has no stop hook"),))
+    records[0]["parameters"]["causes"].append("graceful")
+    folder = write(tmp_path / "run", records)
+    (folder / "thresholds.toml").write_text('require = ["graceful_contract.back_p100 < 20s", "benchmark.told_1001 == 0"]')
+    summary = analyse_run(folder)
+    assert (summary.verdict, summary.exit_code) == (Overall.UNTESTED, 4)
+    assert "graceful_contract.back_p100 < 20s (and 1 more)" in summary.sentence
+
+
+def test_every_figure_of_a_study_is_known_before_it(judge: Judge) -> None:
+    found = judge(study(*ALL, Truth("graceful", code=CODES.going_away), Truth("silent"), Truth("expired", None)))
+    parameters = found.study.parameters
+    named = study_metrics(parameters, found.evidence.cells, found.summary.benchmarks)
+    assert set(named) == set(study_figures(parameters["causes"], parameters["models"]))
 
 
 def test_verdicts_json_is_written_for_machines(tmp_path: Path) -> None:

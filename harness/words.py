@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from harness.verdict import Benchmark
+from harness.verdict import THRESHOLDS, Benchmark
 
 __all__ = ["MISSING", "count", "in_unit", "limit", "margin", "measured", "moment", "percent", "size", "span", "time", "visible"]
 
 MISSING = "–"
+_SIGN = re.compile("[<>=!]=?")
+_SIGNS = {"<=": "≤", ">=": "≥", "==": "=", "!=": "≠"}
 _NARROW = "\u202f"
 # Controls, format characters that reorder or hide text (bidirectional marks, zero widths), and halves of surrogate pairs.
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffc\ud800-\udfff]")
@@ -85,10 +87,13 @@ def measured(benchmark: Benchmark) -> str:
 
 
 def limit(benchmark: Benchmark) -> str:
-    """What the contract allows, with the side on which it holds."""
+    """What the contract, or a line of one's own, allows, with the side on which it holds."""
     if benchmark.limit is None:
         return MISSING
     value = in_unit(benchmark.limit, benchmark.unit)
+    if benchmark.section == THRESHOLDS:
+        (sign,) = _SIGN.findall(benchmark.title)
+        return f"{_SIGNS.get(sign, sign)} {value}"
     match benchmark.unit:
         case "s":
             return f"< {value}"
