@@ -62,7 +62,9 @@ def _judged(
     else:
         added, low, high = drift.after(DAY)
         detail = f"From {say(drift.level)}, a day of this drift would add {say(added)} (95 % confidence {say(low)} to {say(high)})."
-        if low > limit:
+        if low > limit and not drift.goes_on(limit / DAY):
+            verdict, detail = Verdict.INCONCLUSIVE, f"{detail} But it slowed down. Whether it ends cannot be told yet: run longer."
+        elif low > limit:
             verdict = Verdict.FAIL
         elif high > limit:
             verdict, detail = Verdict.INCONCLUSIVE, f"{detail} Whether that matters cannot be told yet: run longer."
